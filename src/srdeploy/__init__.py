@@ -1,0 +1,50 @@
+"""srdeploy: super-resolution networks from training to frames.
+
+>>> import srdeploy
+>>> upscaler = srdeploy.open("espcn-x4")
+>>> big = upscaler(srdeploy.read_picture("photo.png"))
+
+Nothing heavy is imported until one of these names is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from srdeploy.errors import SrdeployError
+from srdeploy.picture import ColorTags, Frame, Picture
+
+if TYPE_CHECKING:
+    from srdeploy.media.pictures import read_picture, write_picture
+    from srdeploy.spec import ModelSpec
+    from srdeploy.upscale import Upscaler
+    from srdeploy.upscale import open_upscaler as open
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ColorTags",
+    "Frame",
+    "ModelSpec",
+    "Picture",
+    "SrdeployError",
+    "Upscaler",
+    "__version__",
+    "open",
+    "read_picture",
+    "write_picture",
+]
+
+_LAZY = {
+    "ModelSpec": ("srdeploy.spec", "ModelSpec"),
+    "Upscaler": ("srdeploy.upscale", "Upscaler"),
+    "open": ("srdeploy.upscale", "open_upscaler"),
+    "read_picture": ("srdeploy.media.pictures", "read_picture"),
+    "write_picture": ("srdeploy.media.pictures", "write_picture"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        module, attribute = _LAZY[name]
+        return getattr(import_module(module), attribute)
+    raise AttributeError(f"module 'srdeploy' has no attribute {name!r}")

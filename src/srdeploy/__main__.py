@@ -1,0 +1,5 @@
+"""`python -m srdeploy` is the command `srdeploy`."""
+
+from srdeploy.cli import main
+
+main()

@@ -1,0 +1,23 @@
+"""Which NVIDIA GPUs this machine has, asked of the driver itself: no CUDA toolkit and no session is needed."""
+
+import ctypes
+
+
+def nvidia_gpus() -> list[str]:
+    """Names of the GPUs that the NVIDIA driver shows, in CUDA's order; empty without a driver or without a GPU.
+
+    Follows the CUDA driver API: cuInit, cuDeviceGetCount, cuDeviceGetName; 0 is CUDA_SUCCESS.
+    """
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return []
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return []
+    names = []
+    for index in range(count.value):
+        name = ctypes.create_string_buffer(256)
+        known = driver.cuDeviceGetName(name, len(name), index) == 0
+        names.append(name.value.decode(errors="replace") if known else f"GPU {index}")
+    return names

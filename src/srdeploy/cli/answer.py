@@ -1,0 +1,43 @@
+"""How a verb answers: one JSON document or a few lines; expected errors in one line, exit 1."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from srdeploy.errors import SrdeployError
+
+
+def say(text: str) -> None:
+    """A line of the result, on standard output."""
+    sys.stdout.write(f"{text}\n")
+
+
+def note(text: str) -> None:
+    """A remark, on standard error."""
+    sys.stderr.write(f"{text}\n")
+
+
+def error_line(text: str) -> None:
+    """An expected error, on standard error, in one line whatever is in it."""
+    note(f"error: {' '.join(text.split())}")
+
+
+def print_json(document: Any) -> None:
+    """The one JSON document of a `--json` answer. Names that are no valid text are escaped, not refused."""
+    say(json.dumps(document, allow_nan=False))
+
+
+@contextmanager
+def expected_errors(as_json: bool) -> Iterator[None]:
+    """Turn a SrdeployError into its line and exit 1; with --json also into {"error": "..."}."""
+    try:
+        yield
+    except SrdeployError as error:
+        error_line(str(error))
+        if as_json:
+            print_json({"error": str(error)})
+        raise typer.Exit(1) from None

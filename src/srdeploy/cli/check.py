@@ -1,0 +1,40 @@
+"""`srdeploy check`: does a file still give what its reference gives?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from srdeploy.cli.answer import error_line, expected_errors, print_json, say
+from srdeploy.cli.options import Json
+
+
+def check(
+    candidate: Annotated[str, typer.Argument(help="An exported .onnx file, or a shipped name.")],
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Reference: .onnx or .safetensors. Default: the one the file names.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="A folder of pictures. Default: those that ship.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare a file with its reference on real pictures; exit 1 when they differ by more than the tolerance.
+
+    Example: srdeploy check espcn-x4.fp16.onnx --against espcn-x4.fp32.onnx
+    """
+    with expected_errors(as_json):
+        from srdeploy import zoo
+        from srdeploy.parity import check_file
+
+        result = check_file(zoo.find(candidate), against, data)
+    document = result.to_dict()
+    if as_json:
+        print_json(document)
+    else:
+        psnr = "equal" if document["psnr_db"] is None else f"{document['psnr_db']:.2f} dB"
+        off = document["levels_off"]
+        say(f"{document['candidate']} against {document['reference']}: largest difference {document['max_abs']:.3g}, {psnr}")
+        say(f"8-bit levels off: none {off['0']:.6%}, one {off['1']:.6%}, more {off['>1']:.6%}")
+        say("passed" if document["passed"] else "failed")
+    if not document["passed"]:
+        error_line(result.why())
+        raise typer.Exit(1)

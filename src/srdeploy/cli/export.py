@@ -1,0 +1,44 @@
+"""`srdeploy export`: a network becomes files that carry their facts and their proof."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from srdeploy.cli.answer import expected_errors, note, print_json, say
+from srdeploy.cli.options import Json
+
+
+def export(
+    source: Annotated[
+        str | None,
+        typer.Argument(help="A shipped name, a .safetensors, an .onnx, or a release recipe (.toml). Default: espcn-x4."),
+    ] = None,
+    fp16: Annotated[bool, typer.Option("--fp16", help="An fp16 file too, proved by true half arithmetic.")] = False,
+    float_files: Annotated[
+        bool, typer.Option("--float", help="Float files too (NCHW, 0..1): for deep pixels and other tools.")
+    ] = False,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the files.")] = Path("."),
+    data: Annotated[Path | None, typer.Option("--data", help="Pictures to compare on. Default: those that ship.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write ONNX files, each only after it was compared with its reference: torch, then fp32, then fp16.
+
+    Example: srdeploy export runs/espcn-x4/espcn-x4.safetensors --fp16 -o exported
+    """
+    with expected_errors(as_json):
+        from srdeploy.export import export as run_export
+
+        made = run_export(source, ("fp32", "fp16") if fp16 else ("fp32",), float_files, out, data)
+    for remark in made.notes:
+        note(f"note: {remark}")
+    if as_json:
+        print_json({"files": [file.to_dict() for file in made.files]})
+        return
+    for file in made.files:
+        psnr = "equal" if file.parity.psnr_db is None else f"{file.parity.psnr_db:.1f} dB"
+        say(
+            f"{file.path}: {file.precision}, {file.bytes:,} bytes, against {file.parity.reference}: "
+            f"largest difference {file.parity.max_abs:.2g}, {psnr}"
+        )
+    say(f"next: srdeploy run PICTURE -m {made.files[0].path}")

@@ -1,0 +1,50 @@
+"""The progress display of `srdeploy run`: which file, how many frames, how fast, and how long it will take."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+
+class Progress:
+    """A bar on standard error for the frames of the present file; nothing where that is no terminal, or when quiet."""
+
+    def __init__(self, files: int, quiet: bool) -> None:
+        console = Console(stderr=True)
+        self._files = files
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=quiet or not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bars.add_task("", total=None, rate="")
+
+    def begin(self, index: int, name: str) -> None:
+        """The next file, the index-th of all."""
+        count = f"[{index + 1}/{self._files}] " if self._files > 1 else ""
+        # A name is shown as it is, never read as markup.
+        self._bars.reset(self._task, total=None, description=f"{count}{name}".replace("[", "\\["), rate="")
+
+    def frame(self, done: int, expected: int | None) -> None:
+        """`done` frames of the present file are written, of `expected` (None = not known)."""
+        speed = self._bars.tasks[0].speed
+        rate = f"{speed:.1f} frames/s" if speed else ""
+        self._bars.update(self._task, completed=done, total=expected, rate=rate)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()

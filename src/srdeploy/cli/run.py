@@ -1,0 +1,129 @@
+"""`srdeploy run`: pictures, folders and videos, enlarged."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srdeploy.cli.answer import error_line, expected_errors, note, print_json, say
+from srdeploy.cli.options import Backend, Device, Json, Precision, Threads, parse_tile
+
+if TYPE_CHECKING:
+    from srdeploy.jobs import Choices, Done, Failed, Job, Skipped
+    from srdeploy.upscale import Upscaler
+
+
+def run(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, videos or folders.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The result's file, or a folder. Default: beside the input.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("-m", "--model", help="A shipped name, or the path of an .onnx.")] = None,
+    scale: Annotated[int | None, typer.Option("--scale", min=2, max=4, help="How many times as large.")] = None,
+    backend: Backend = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    tile: Annotated[str, typer.Option("--tile", help="auto, none, or a tile's side in input pixels.")] = "auto",
+    overlap: Annotated[
+        int | None,
+        typer.Option("--overlap", min=0, help="Pixels read around a tile. Default: exactly what the network needs."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on: results that exist are kept and skipped.")] = False,
+    codec: Annotated[str | None, typer.Option("--codec", help="Video encoder, such as libx264 or libx265.")] = None,
+    crf: Annotated[
+        int | None, typer.Option("--crf", min=0, help="Quality in the encoder's scale; less is better.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="The encoder's speed, such as veryfast or slow.")
+    ] = None,
+    threads: Threads = None,
+    keep_partial: Annotated[
+        bool, typer.Option("--keep-partial", help="Keep the good part of a damaged video as <stem>.partial.<ext>.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no notes; errors only.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Enlarge pictures, folders and videos; sound and everything else of a video is carried over.
+
+    Example: srdeploy run holiday.mp4 -o holiday-1080p.mp4
+    """
+    tile_choice = parse_tile(tile)
+    if as_json and out is not None and str(out) == "-":
+        raise typer.BadParameter("--json and -o - both want standard output", param_hint="--json")
+    with expected_errors(as_json):
+        from srdeploy.jobs import Choices, plan_jobs
+        from srdeploy.media import EncodeOptions
+        from srdeploy.upscale import open_upscaler
+
+        upscaler = open_upscaler(
+            model,
+            scale=scale,
+            backend=backend,
+            device=device,
+            precision=precision,
+            tile=tile_choice,
+            overlap=overlap,
+            threads=threads,
+        )
+        jobs = plan_jobs(inputs, out, upscaler.scale)
+        choices = Choices(overwrite, resume, keep_partial, EncodeOptions(codec=codec, crf=crf, preset=preset))
+        outcomes = _do(jobs, upscaler, choices, quiet)
+    _answer(outcomes, quiet, as_json)
+
+
+def _do(jobs: "list[Job]", upscaler: "Upscaler", choices: "Choices", quiet: bool) -> "list[Done | Skipped | Failed]":
+    from srdeploy.cli.progress import Progress
+    from srdeploy.jobs import run_jobs
+
+    with Progress(len(jobs), quiet) as progress:
+        return list(
+            run_jobs(jobs, upscaler, choices, lambda index, job: progress.begin(index, job.input.name), progress.frame)
+        )
+
+
+def _answer(outcomes: "list[Done | Skipped | Failed]", quiet: bool, as_json: bool) -> None:
+    """Say what was made, what was skipped and what failed; exit 1 if anything did."""
+    from srdeploy.jobs import Done, Failed, Skipped
+
+    done = [o for o in outcomes if isinstance(o, Done)]
+    failed = [o for o in outcomes if isinstance(o, Failed)]
+    skipped = [o for o in outcomes if isinstance(o, Skipped)]
+    for failure in failed:
+        where = "" if failure.input in failure.error else f"{failure.input}: "
+        error_line(f"{where}{failure.error}")
+    if not quiet:
+        for result in done:
+            for remark in result.notes:
+                note(f"note: {result.input}: {remark}")
+    if as_json:
+        document: dict[str, object] = {
+            "outputs": [o.as_dict() for o in done],
+            "failed": [{"input": f.input, "error": f.error} for f in failed],
+            "skipped": [{"input": s.input, "output": s.output} for s in skipped],
+        }
+        if failed and not done and not skipped:
+            document["error"] = failed[0].error if len(failed) == 1 else f"all {len(failed)} inputs failed"
+        print_json(document)
+    elif not quiet:
+        say(_summary(done, skipped, failed))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _summary(done: "list[Done]", skipped: "list[Skipped]", failed: "list[Failed]") -> str:
+    """One line: what was made, how fast, by what."""
+    extra = "".join(f", {len(rest)} {word}" for rest, word in ((skipped, "skipped"), (failed, "failed")) if rest)
+    if not done:
+        return f"nothing made{extra}"
+    frames, seconds = sum(d.frames for d in done), sum(d.seconds for d in done)
+    what = f"{frames} frames" if len(done) == 1 and frames > 1 else f"{len(done)} of {len(done) + len(failed)} files"
+    where = f"{done[0].output}: " if len(done) == 1 else ""
+    if len(done) == 1 and frames == 1:
+        what = "1 picture"
+    first = done[0]
+    tile = first.tile if first.exact else f"{first.tile} (approximate)"
+    return (
+        f"{where}{what}{extra}, {frames / seconds:.1f} frames/s, model {first.model}, precision {first.precision}, "
+        f"backend {first.backend}, device {first.device}, tile {tile}"
+    )

@@ -1,0 +1,41 @@
+"""`srdeploy train`: a recipe becomes weights."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from srdeploy.cli.answer import expected_errors, say
+from srdeploy.cli.options import Device
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as train/espcn-x4.toml.")],
+    data: Annotated[Path, typer.Option("--data", help="The folder that holds the recipe's picture folders.")] = Path(
+        "data"
+    ),
+    out: Annotated[Path | None, typer.Option("--out", help="Where the run is kept. Default: runs/<name>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Train a network by a recipe: log, curve, checkpoint and the best weights go to one folder.
+
+    Example: srdeploy train train/espcn-x4.toml --data ~/pictures/sr --out runs/espcn-x4
+    """
+    with expected_errors(as_json=False):
+        from srdeploy.extras import require
+        from srdeploy.learn.recipes import TrainRecipe
+        from srdeploy.recipe import load_recipe
+
+        plan = load_recipe(recipe, TrainRecipe)
+        for library in ("torch", "lightning", "safetensors"):
+            require(library, "train")
+        from srdeploy.learn.training import train as run_training
+
+        logging.basicConfig(level=logging.WARNING, format="%(message)s")
+        logging.getLogger("srdeploy").setLevel(logging.INFO)
+        folder = out or Path("runs") / plan.name
+        result = run_training(plan, recipe.parent, data, folder, resume, device)
+        say(f"{result.weights}: {result.psnr_db:.3f} dB on the held-out pictures, from epoch {result.epoch}")
+        say(f"next: srdeploy export {result.weights} --fp16")

@@ -1,0 +1,208 @@
+"""A network becomes files that carry their facts and their proof: the order of the steps, and nothing else."""
+
+import tempfile
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from srdeploy import zoo
+from srdeploy.errors import MissingExtra, ModelError, OutputError, ParityError
+from srdeploy.graph.convert import fp16_from_onnx
+from srdeploy.graph.facts import facts_of
+from srdeploy.graph.files import Model, load_model, parse_model, stamp_and_save
+from srdeploy.graph.pixels import rename_border, wrap_pixels
+from srdeploy.parity import Check, check_file, file_hash, pictures_for
+from srdeploy.picture import Pixels
+from srdeploy.spec import ModelSpec, Parity, PixelKind, Precision
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """One file that was made, its size, and how it compared with its reference."""
+
+    path: Path
+    precision: Precision
+    bytes: int
+    parity: Parity
+    check: Check
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contract's JSON: {"path", "precision", "bytes", "parity": as `check` gives it}."""
+        return {
+            "path": str(self.path),
+            "precision": self.precision,
+            "bytes": self.bytes,
+            "parity": self.check.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was made; notes say what the person should know, such as a missing torch."""
+
+    files: list[ExportedFile]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A float fp32 graph, the facts it gives to every file, and the file that fp32 is proved against."""
+
+    graph: Model
+    facts: ModelSpec
+    reference: Path
+    notes: list[str]
+
+
+def export(
+    source: str | None = None,
+    precisions: Collection[Precision] = ("fp32",),
+    float_files: bool = False,
+    out: Path = Path(),
+    data: Path | None = None,
+) -> Export:
+    """Export a network to `out`: <name>.<precision>.onnx, and with float_files <name>.<precision>.float.onnx.
+
+    source: a shipped model's name (None = the default), a .safetensors checkpoint of srdeploy, or anybody's .onnx
+    (float NCHW). fp32 is always made: it is what fp16 is proved against. data: a folder of pictures to prove on.
+    The files appear together, each after it was opened and compared; when one fails, none does.
+
+    Raises ModelError for a source that cannot be exported, ParityError above tolerance, OutputError when `out` cannot
+    be written.
+    """
+    unknown = set(precisions) - {"fp32", "fp16"}
+    if unknown:
+        raise ModelError(
+            f"precision {', '.join(sorted(unknown))} is not exported by this version; type --fp16 or nothing"
+        )
+    opened = _open_source(source)
+    pictures = pictures_for(opened.facts, data)
+    made = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".srdeploy-export-", dir=out) as folder:
+            files = _make_all(opened, "fp16" in precisions, float_files, Path(folder), pictures)
+            files = [_moved(file, out) for file in files]
+    except OSError as error:
+        raise OutputError(f"cannot write to {out}: {error.strerror}") from None
+    finally:
+        if made and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+    return Export(files, opened.notes)
+
+
+def _open_source(source: str | None) -> _Source:
+    if source is None or not Path(source).suffix or source in zoo.names():
+        return _shipped(zoo.resolve(source, None))
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix in (".pt", ".pth", ".ckpt"):
+        raise ModelError(
+            f"{path} is a pickle, which can run code when it is loaded, and nothing is unpickled here; save the "
+            "weights as .safetensors with srdeploy train, or export the network to .onnx where it was trained"
+        )
+    if not path.is_file():
+        raise ModelError(f"there is no file {path}; type a shipped name ({', '.join(zoo.names())}) or a path")
+    if suffix == ".safetensors":
+        return _checkpoint(path)
+    if suffix == ".onnx":
+        return _foreign(path)
+    raise ModelError(f"{path} is neither .safetensors nor .onnx; type a shipped name or the path of one of these")
+
+
+def _shipped(name: str) -> _Source:
+    weights = zoo.find_weights(name)
+    try:
+        return _checkpoint(weights)
+    except MissingExtra:
+        proved = zoo.find(name, None, "fp32", "float")
+        note = (
+            f"torch is not installed: made from {proved.name}, which was proved against {weights.name} when it shipped"
+        )
+        graph = load_model(proved)
+        return _Source(rename_border(graph), _facts(graph, name, file_hash(weights)), proved, [note])
+
+
+def _checkpoint(path: Path) -> _Source:
+    from srdeploy.extras import require
+
+    require("torch", "train")
+    from srdeploy.learn.convert import onnx_from_net  # torch: only where a checkpoint is the source
+    from srdeploy.learn.weights import load_net, read_metadata
+
+    net = load_net(path)
+    graph = parse_model(onnx_from_net(net), str(path))
+    facts = replace(_facts(graph, read_metadata(path)["name"], file_hash(path)), parameters=net.parameters_count())
+    return _Source(graph, facts, path, [])
+
+
+def _foreign(path: Path) -> _Source:
+    model = load_model(path)
+    if any(entry.key == "srdeploy" for entry in model.metadata_props):
+        raise ModelError(f"{path} is an exported file already; type the source it was made from")
+    graph = rename_border(model)
+    facts = _facts(graph, path.stem, file_hash(path))
+    why_not = facts_of(graph, str(path)).why_not
+    notes = [f"{path.name} cannot be tiled ({why_not}); it runs on whole pictures"] if why_not else []
+    return _Source(graph, facts, path, notes)
+
+
+def _facts(graph: Model, name: str, weights: str) -> ModelSpec:
+    found = facts_of(graph, name)
+    return ModelSpec(
+        name=name,
+        scale=found.scale,
+        channels=found.channels,
+        halo=found.halo,
+        multiple=found.multiple,
+        precision="fp32",
+        pixels="float",
+        parameters=found.parameters,
+        activation_bytes=found.activation_bytes,
+        weights_sha256=weights,
+    )
+
+
+def _make_all(
+    source: _Source, half: bool, float_files: bool, folder: Path, pictures: dict[str, Pixels]
+) -> list[ExportedFile]:
+    kinds: tuple[PixelKind, ...] = ("uint8", "float") if float_files else ("uint8",)
+    files = []
+    for pixels in kinds:
+        graph = wrap_pixels(source.graph) if pixels == "uint8" else source.graph
+        files.append(_make(graph, _spec(source, "fp32", pixels), source.reference, folder, pictures))
+    if half:
+        graph16 = fp16_from_onnx(source.graph)
+        for pixels in kinds:
+            # Cast by cast: TensorRT takes no uint8 quantisation, and this is the file that it is given.
+            graph = wrap_pixels(graph16, quantize=False) if pixels == "uint8" else graph16
+            reference = folder / _file_name(source.facts.name, "fp32", pixels)
+            files.append(_make(graph, _spec(source, "fp16", pixels), reference, folder, pictures))
+    return files
+
+
+def _spec(source: _Source, precision: Precision, pixels: PixelKind) -> ModelSpec:
+    return replace(source.facts, precision=precision, pixels=pixels)
+
+
+def _make(graph: Model, spec: ModelSpec, reference: Path, folder: Path, pictures: dict[str, Pixels]) -> ExportedFile:
+    """Save, open what was saved, compare; then stamp how that went."""
+    path = folder / _file_name(spec.name, spec.precision, spec.pixels)
+    spec = replace(spec, reference=reference.name)
+    stamp_and_save(graph, spec, path)
+    check = check_file(path, reference, pictures=pictures)
+    check = replace(check, candidate=path.name, reference=reference.name)
+    if not check.parity.passed:
+        raise ParityError(f"{check.why()}; no file was made")
+    size = stamp_and_save(graph, spec.with_parity(check.parity), path)
+    return ExportedFile(path, spec.precision, size, check.parity, check)
+
+
+def _moved(file: ExportedFile, out: Path) -> ExportedFile:
+    path = file.path.replace(out / file.path.name)
+    return replace(file, path=path, check=replace(file.check, candidate=str(path)))
+
+
+def _file_name(name: str, precision: Precision, pixels: PixelKind) -> str:
+    return f"{name}.{precision}.onnx" if pixels == "uint8" else f"{name}.{precision}.float.onnx"

@@ -1,0 +1,138 @@
+"""Pixels in and out inside the graph: uint8 NHWC around a float NCHW network."""
+
+from typing import Any
+
+import numpy as np
+
+from srdeploy.errors import ModelError
+from srdeploy.extras import require
+from srdeploy.graph.files import Model, border, cleaned, shape_of
+
+
+def wrap_pixels(model: Model, quantize: bool = True) -> Model:
+    """A copy of a float network (N, C, H, W), 0..1, that takes and gives uint8 (N, H, W, C), all sizes free.
+
+    In: cast, divide by 255 (a division, so that each value is the float nearest to level / 255). Out: times 255, then
+    clip to 0..255, round half to even and cast. quantize True says the last three as one QuantizeLinear of scale
+    1, which saturates and rounds in the same way and costs a CPU one pass over memory where they cost three; False
+    says them one by one, for engines that take no uint8 quantisation (TensorRT).
+
+    Scaling is not folded into the network's own weights: rounding those anew doubles the number of samples that are
+    one level off.
+    """
+    model = rename_border(model)
+    value_in, value_out = border(model, "the network")
+    channels = _float_planes(value_out)
+    if _float_planes(value_in) != channels:
+        raise ModelError(f"the network takes {shape_of(value_in)[1]} channels and gives {channels}")
+    build = _Border(model, channels)
+    names = {"input": build.fresh("planes"), "output": build.fresh("enlarged")}
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    network = list(model.graph.node)
+    del model.graph.node[:], model.graph.input[:], model.graph.output[:]
+    build.entry(names["input"])
+    model.graph.node.extend(network)
+    (build.exit_quantized if quantize else build.exit_cast)(names["output"])
+    return model
+
+
+def rename_border(model: Model) -> Model:
+    """A copy whose input is called "input", its output "output", with batch, height and width free where they were."""
+    model = cleaned(model)
+    value_in, value_out = border(model, "the network")
+    names = {value_in.name: "input", value_out.name: "output"}
+    others = {name for node in model.graph.node for name in node.output} - set(names)
+    for clash in others & {"input", "output"}:
+        names[clash] = f"{clash}_inner"
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for value, sides in ((value_in, ("height", "width")), (value_out, ("out_height", "out_width"))):
+        value.name = names[value.name]
+        for dim, name in zip(value.type.tensor_type.shape.dim, ("batch", "", *sides), strict=True):
+            if not dim.HasField("dim_value"):
+                dim.dim_param = name
+    return model
+
+
+def _float_planes(value: Any) -> int:
+    onnx = require("onnx", "export")
+    shape = shape_of(value)
+    if value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT or len(shape) != 4 or shape[1] not in (1, 3):
+        raise ModelError(
+            f"{value.name} has shape {shape}; a network to wrap takes and gives float (N, C, H, W) with 1 or 3 channels"
+        )
+    return int(shape[1])
+
+
+class _Border:
+    """Appends the nodes before and after the network."""
+
+    def __init__(self, model: Model, channels: int) -> None:
+        self.onnx = require("onnx", "export")
+        self.graph, self.channels = model.graph, channels
+        self.taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
+        self.uint8, self.float32 = self.onnx.TensorProto.UINT8, self.onnx.TensorProto.FLOAT
+        self.peak = self._constant("peak", np.float32(255))
+        # One channel is in its place in either layout: two nodes rename the sides, and cost nothing.
+        self.channel_axis = self._constant("channel_axis", np.array([1])) if channels == 1 else ""
+        self.last_axis = self._constant("last_axis", np.array([3])) if channels == 1 else ""
+
+    def fresh(self, name: str) -> str:
+        while name in self.taken or name in ("input", "output"):
+            name += "_"
+        self.taken.add(name)
+        return name
+
+    def entry(self, planes: str) -> None:
+        self.graph.input.append(self._value("input", "height", "width"))
+        levels = self._node("Cast", ["input"], "levels", to=self.float32)
+        if self.channels == 1:
+            levels = self._renamed(levels, self.last_axis, self.channel_axis)
+        else:
+            levels = self._node("Transpose", [levels], "levels_nchw", perm=[0, 3, 1, 2])
+        self._last("Div", [levels, self.peak], planes)
+
+    def exit_quantized(self, planes: str) -> None:
+        levels = self._node("Mul", [planes, self.peak], "levels_out")
+        scale = [self._constant("one", np.float32(1)), self._constant("zero", np.uint8(0))]
+        if self.channels == 1:
+            levels = self._renamed(levels, self.channel_axis, self.last_axis)
+            self._last("QuantizeLinear", [levels, *scale], "output")
+        else:  # moved as bytes, a quarter of the memory
+            levels = self._node("QuantizeLinear", [levels, *scale], "bytes")
+            self._last("Transpose", [levels], "output", perm=[0, 2, 3, 1])
+        self.graph.output.append(self._value("output", "out_height", "out_width"))
+
+    def exit_cast(self, planes: str) -> None:
+        levels = self._node("Mul", [planes, self.peak], "levels_out")
+        levels = self._node("Clip", [levels, self._constant("lowest", np.float32(0)), self.peak], "levels_clipped")
+        levels = self._node("Round", [levels], "levels_rounded")
+        if self.channels == 1:
+            levels = self._renamed(levels, self.channel_axis, self.last_axis)
+        else:
+            levels = self._node("Transpose", [levels], "levels_nhwc", perm=[0, 2, 3, 1])
+        self._last("Cast", [levels], "output", to=self.uint8)  # the only uint8 tensors are the graph's own borders
+        self.graph.output.append(self._value("output", "out_height", "out_width"))
+
+    def _renamed(self, name: str, drop: str, insert: str) -> str:
+        flat = self._node("Squeeze", [name, drop], "flat")
+        return self._node("Unsqueeze", [flat, insert], "sides")
+
+    def _value(self, name: str, height: str, width: str) -> Any:
+        return self.onnx.helper.make_tensor_value_info(name, self.uint8, ["batch", height, width, self.channels])
+
+    def _node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        output = self.fresh(output)
+        self._last(op, inputs, output, **attributes)
+        return output
+
+    def _last(self, op: str, inputs: list[str], output: str, **attributes: Any) -> None:
+        self.graph.node.append(self.onnx.helper.make_node(op, inputs, [output], name=f"pixels_{output}", **attributes))
+
+    def _constant(self, name: str, value: Any) -> str:
+        name = self.fresh(name)
+        self.graph.initializer.append(self.onnx.numpy_helper.from_array(np.asarray(value), name))
+        return name

@@ -1,0 +1,196 @@
+"""What `run` has to do: inputs become jobs with an output each, and each job is done whole or reported.
+
+One damaged file does not stop the others; nothing existing is overwritten unless asked.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from srdeploy.errors import InputError, OutputError, SrdeployError
+from srdeploy.media import EncodeOptions, is_media, open_reader, open_writer, result_suffix
+from srdeploy.stream import upscale_stream
+from srdeploy.upscale import Upscaler
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source and where its result goes."""
+
+    input: Path
+    output: Path
+
+
+@dataclass(frozen=True)
+class Done:
+    """What one job made. seconds: from opening the source to the result under its name."""
+
+    input: str
+    output: str
+    frames: int
+    seconds: float
+    fps: float
+    model: str
+    precision: str
+    backend: str
+    device: str
+    tile: int | str
+    exact: bool
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields of the contract's `run` answer."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A job that left no result under its name, and why, in one line."""
+
+    input: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A job whose result was there already (`--resume`)."""
+
+    input: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How existing results and damaged sources are treated, and how videos are encoded."""
+
+    overwrite: bool = False
+    resume: bool = False
+    keep_partial: bool = False
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+
+
+def plan_jobs(inputs: Iterable[Path], out: Path | None, scale: int) -> list[Job]:
+    """Give every input its output.
+
+    A file becomes `<stem>_x4.<ext>` beside itself or in the folder `out`, or `out` itself when that names a file and
+    there is one input. A folder is walked, and mirrored with its names under `out`, or under `<folder>_x4` beside it.
+    Raises InputError for an input that does not exist or a folder without pictures and videos, OutputError when
+    two inputs would get the same output.
+    """
+    given = list(inputs)
+    one_file = len(given) == 1 and not given[0].is_dir() and out is not None and _names_a_file(out)
+    jobs: list[Job] = []
+    for path in given:
+        if not path.exists():
+            raise InputError(f"there is no file at {path}; type the path of a picture, a video or a folder")
+        if path.is_dir():
+            jobs += _walk(path, out or path.resolve().with_name(f"{path.resolve().name}_x{scale}"))
+        elif one_file and out is not None:
+            jobs.append(Job(path, out))
+        else:
+            name = f"{path.stem}_x{scale}{result_suffix(path)}"
+            jobs.append(Job(path, (out or path.parent) / name))
+    _refuse_clashes(jobs)
+    return jobs
+
+
+def _names_a_file(out: Path) -> bool:
+    return not out.is_dir() and out.suffix != ""
+
+
+def _walk(folder: Path, out: Path) -> Iterator[Job]:
+    found = False
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and is_media(path) and out.resolve() not in path.resolve().parents:
+            found = True
+            yield Job(path, (out / path.relative_to(folder)).with_suffix(result_suffix(path)))
+    if not found:
+        raise InputError(f"the folder {folder} holds no picture or video; type the path of one that does")
+
+
+def _refuse_clashes(jobs: list[Job]) -> None:
+    seen: dict[Path, Path] = {}
+    for job in jobs:
+        key = job.output.resolve()
+        if key == job.input.resolve():
+            raise OutputError(f"the result of {job.input} would replace it; type another -o")
+        if key in seen:
+            raise OutputError(f"{seen[key]} and {job.input} would both become {job.output}; type another -o for one")
+        seen[key] = job.input
+
+
+def run_job(
+    job: Job, upscaler: Upscaler, choices: Choices, on_frame: Callable[[int, int | None], None]
+) -> Done | Skipped:
+    """Do one job: open, enlarge, write whole. on_frame(done, expected or None) is called as frames are written.
+
+    Raises SrdeployError; then nothing stands under the output's name, except with choices.keep_partial the good part of
+    a damaged source under `<stem>.partial<ext>`.
+    """
+    if job.output.exists() and not choices.overwrite:
+        if choices.resume:
+            return Skipped(str(job.input), str(job.output))
+        raise OutputError(f"{job.output} exists already; type --overwrite to replace it, or another -o")
+    started = time.perf_counter()
+    reader = open_reader(job.input)
+    try:
+        width, height = reader.width * upscaler.scale, reader.height * upscaler.scale
+        _make_folder(job.output.parent)
+        with open_writer(job.output, reader, width, height, choices.encode) as writer:
+            try:
+                frames = upscale_stream(reader, upscaler, writer, lambda done: on_frame(done, reader.frames))
+            except InputError as error:
+                if choices.keep_partial:
+                    kept = writer.keep_partial()
+                    if kept is not None:
+                        raise InputError(f"{error} (the good part is kept as {kept})") from None
+                raise
+    finally:
+        reader.close()
+    seconds = time.perf_counter() - started
+    return _done(job, upscaler, frames, seconds, reader.height, reader.width, (*reader.notes, *writer.notes))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}; type another -o") from None
+
+
+def _done(
+    job: Job, upscaler: Upscaler, frames: int, seconds: float, height: int, width: int, notes: tuple[str, ...]
+) -> Done:
+    session = upscaler.session
+    return Done(
+        input=str(job.input),
+        output=str(job.output),
+        frames=frames,
+        seconds=round(seconds, 4),
+        fps=round(frames / seconds, 3),
+        model=session.spec.name,
+        precision=session.arithmetic,
+        backend=session.backend,
+        device=session.device,
+        tile=upscaler.tile_for(height, width) or "none",
+        exact=upscaler.exact,
+        notes=notes,
+    )
+
+
+def run_jobs(
+    jobs: list[Job],
+    upscaler: Upscaler,
+    choices: Choices,
+    on_job: Callable[[int, Job], None],
+    on_frame: Callable[[int, int | None], None],
+) -> Iterator[Done | Skipped | Failed]:
+    """Do the jobs in order and give each one's outcome as it comes; an expected error of one is its outcome."""
+    for index, job in enumerate(jobs):
+        on_job(index, job)
+        try:
+            yield run_job(job, upscaler, choices, on_frame)
+        except SrdeployError as error:
+            yield Failed(str(job.input), str(error))

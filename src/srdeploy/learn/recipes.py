@@ -1,0 +1,56 @@
+"""What a training recipe may say; the TOML files in train/ are its instances. Nothing heavy is imported here."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """Which pictures, and how they are cut. patch: low-resolution pixels per side; batch: crops per step and device."""
+
+    folders: tuple[str, ...]
+    validation: tuple[str, ...]
+    """Pictures held out of training, as folder/file: each epoch is judged on them."""
+    patch: int
+    batch: int
+    video_range: float = 0.5
+    """Share of luma crops squeezed to 16..235, so that one network serves pictures and limited-range video."""
+
+    def __post_init__(self) -> None:
+        if self.patch < 8 or self.batch < 1:
+            raise ValueError("data.patch must be at least 8 and data.batch at least 1")
+        if not 0.0 <= self.video_range <= 1.0:
+            raise ValueError("data.video_range must lie in 0..1")
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """One training run. An epoch is `steps_per_epoch` steps, after which the validation pictures are measured."""
+
+    name: str
+    network: str
+    scale: int
+    seed: int
+    data: DataRecipe
+    epochs: int
+    steps_per_epoch: int
+    loss: Literal["charbonnier", "l1", "l2"]
+    learning_rate: float
+    final_rate: float
+    """Adam's rate rises linearly over `warmup_steps`, then falls to `final_rate` along half a cosine."""
+    warmup_steps: int
+    clip_norm: float
+    ema: float = 0.0
+    """Decay of the exponential moving average of the weights, which is what is judged and kept; 0 = none."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    devices: int = 1
+    start: str | None = None
+    """A .safetensors file, beside the recipe, whose weights of equal name and shape the run begins with."""
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.steps_per_epoch < 1 or self.devices < 1:
+            raise ValueError("epochs, steps_per_epoch and devices must be at least 1")
+        if self.learning_rate <= 0 or self.final_rate < 0 or self.clip_norm <= 0 or self.warmup_steps < 0:
+            raise ValueError("learning_rate and clip_norm must be above 0, final_rate and warmup_steps not below")
+        if not 0.0 <= self.ema < 1.0:
+            raise ValueError("ema must lie in 0..1, 1 excluded")

@@ -1,0 +1,97 @@
+"""The two ends of a stream: readers give frames, writers take them."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from srdeploy.errors import OutputError
+from srdeploy.picture import Frame
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How a video is encoded; None chooses by the result's container and the source's bit depth.
+
+    codec: an encoder's name as FFmpeg has it (libx264, libx265, libvpx-vp9, libsvtav1, ffv1). crf: constant quality in
+    that encoder's own scale, smaller is better. preset: that encoder's own word or number for speed.
+    threads: encoder threads (None = one for each core). Pictures take none of these.
+    """
+
+    codec: str | None = None
+    crf: int | None = None
+    preset: str | None = None
+    threads: int | None = None
+
+
+DEFAULT_OPTIONS = EncodeOptions()
+
+
+class Reader(Protocol):
+    """Frames of one source, in the order in which they are shown. A picture is a stream of one.
+
+    path: where it was read from. frames: how many are expected (None = unknown until the end); iterating raises
+    InputError when the source turns out to be damaged or to end early, after the good frames have been given.
+    width, height: pixels of every frame. notes: what could not be kept as it was, a sentence each, for the user.
+    Iterated once. close() may be called at any time and more than once.
+    """
+
+    path: Path
+    frames: int | None
+    width: int
+    height: int
+    notes: list[str]
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None: ...
+
+
+class Writer(Protocol):
+    """Takes the frames of one result, which appears under its name only when it is whole.
+
+    Used as a context manager: leaving without an exception finishes the file and renames it into place; leaving
+    with one removes what was written. notes: what had to be changed, a sentence each, for the user.
+    """
+
+    path: Path
+    notes: list[str]
+
+    def write(self, frame: Frame) -> None: ...
+
+    def keep_partial(self) -> Path | None:
+        """Finish with the frames written so far, as `<stem>.partial<suffix>`, and return that path; None without any.
+
+        For a source that turned out to be damaged; nothing more is written afterwards.
+        """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def part_path(path: Path) -> Path:
+    """A hidden name beside `path`, unlike any other, with its suffix: where a result grows until it is whole.
+
+    Raises OutputError when the folder is not there or not writable, or when `path` itself is a folder.
+    """
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; type the name of a file")
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"cannot write {path}: the folder {path.parent} is not writable; type -o with another one")
+    # A name may be 255 bytes; the stem gives way so that ours fits wherever the result's own does.
+    stem = os.fsdecode(os.fsencode(path.stem)[:200])
+    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
+
+
+def one_line(error: BaseException) -> str:
+    """The text of a library's error as one line, without numbers that say nothing to a person."""
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(str(text).split())

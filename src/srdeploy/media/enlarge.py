@@ -1,0 +1,81 @@
+"""Bicubic enlargement of one plane by a whole number, fast, and at the phase that chroma needs."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from srdeploy.picture import Pixels
+from srdeploy.resample import phases
+
+_LEFT = 1
+
+# Of FFmpeg's AVChromaLocation: where a chroma sample stands among its luma samples, down and across.
+# -1 = on the first of them, 0 = in their middle, 1 = on the last.
+_SITING = {1: (0, -1), 2: (0, 0), 3: (-1, -1), 4: (-1, 0), 5: (1, -1), 6: (1, 0)}
+
+
+def chroma_siting(subsampling: tuple[int, int], location: int | None) -> tuple[float, float]:
+    """How far chroma samples stand from the middle of their luma samples, in chroma samples: (down, across).
+
+    subsampling: (sub_h, sub_v) as in Picture. location: FFmpeg's AVChromaLocation; None is read as left, which is
+    what H.264 and H.265 say of a stream without it (ITU-T H.264, E.2.1). -0.25 for 4:2:0 across at left.
+    """
+    across, down = subsampling
+    vertical, horizontal = _SITING.get(location or _LEFT, _SITING[_LEFT])
+    return vertical * 0.5 * (1 - 1 / down), horizontal * 0.5 * (1 - 1 / across)
+
+
+def chroma_offset(subsampling: tuple[int, int], location: int | None, scale: int) -> tuple[float, float]:
+    """The `offset` of enlarge_plane with which enlarged chroma has the same siting at the new size: (down, across).
+
+    Chroma sample k of the result that stands on luma sample 2k needs the input's chroma at k/s + 0.25/s - 0.25,
+    where centred resampling would take (k + 0.5)/s - 0.5: the offset is 0.25 - 0.25/s.
+    """
+    down, across = chroma_siting(subsampling, location)
+    return -down * (1 - 1 / scale), -across * (1 - 1 / scale)
+
+
+def enlarge_plane(
+    plane: Pixels,
+    scale: int,
+    offset: tuple[float, float] = (0.0, 0.0),
+    peak: int = 255,
+    a: float = -0.5,
+) -> Pixels:
+    """Enlarge (H, W) uint8 or uint16 to (scale * H, scale * W) of the same dtype by bicubic (Keys 1981).
+
+    Output sample k is taken at input coordinate (k + 0.5)/scale - 0.5 + offset; offset (down, across) is in input
+    samples, -0.5 .. 0.5. Borders are replicated, values rounded to the nearest and clipped to 0 .. peak.
+    Raises ValueError for another dtype, another number of axes, or an offset too large.
+    """
+    return enlarge_axes(plane, (scale, scale), offset, peak, a)
+
+
+def enlarge_axes(
+    plane: Pixels, scales: tuple[int, int], offset: tuple[float, float], peak: int, a: float = -0.5
+) -> Pixels:
+    """`enlarge_plane` with a scale for each axis, (down, across)."""
+    if plane.ndim != 2 or plane.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"a plane of shape {plane.shape} and {plane.dtype}; (H, W) of uint8 or uint16 is enlarged")
+    height, width = plane.shape
+    down, across = scales
+    rows = phases(down, offset[0], a)
+    columns = phases(across, offset[1], a)
+    result = np.empty((height, down, width * across), plane.dtype)
+    # At a whole scale every output sample has one of down * across kernels: each is one separable filter over the
+    # input, and the results are interleaved.
+    for p in range(down):
+        parts = [_filtered(plane, columns[q], rows[p]) for q in range(across)]
+        result[:, p] = (cv2.merge(parts) if across > 1 else parts[0]).reshape(height, width * across)
+    big = result.reshape(height * down, width * across)
+    if peak < np.iinfo(plane.dtype).max:
+        np.minimum(big, peak, out=big)
+    return big
+
+
+def _filtered(plane: Pixels, across: npt.NDArray[np.float64], down: npt.NDArray[np.float64]) -> Pixels:
+    # Same depth in and out: OpenCV sums in float32, rounds to the nearest and saturates.
+    filtered: Pixels = cv2.sepFilter2D(
+        plane, -1, across.astype(np.float32), down.astype(np.float32), borderType=cv2.BORDER_REPLICATE
+    )
+    return filtered

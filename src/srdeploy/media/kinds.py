@@ -1,0 +1,141 @@
+"""What a file is, by its first bytes and not by its name, and which suffix its result gets."""
+
+from pathlib import Path
+
+from srdeploy.errors import InputError
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".dib", ".tif", ".tiff"})
+"""Suffixes of pictures that are read and written."""
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
+"""Suffixes of videos that are read and written."""
+
+_READ_ONLY_PICTURES = frozenset({".avif", ".pgm", ".ppm", ".pnm"})
+_READ_ONLY_VIDEOS = frozenset(
+    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".wmv", ".y4m"}
+)
+
+_MAGIC = (
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"BM", "bmp"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
+)
+
+_STILL_BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heif", b"heix": "heif", b"mif1": "heif", b"msf1": "heif"}
+
+_HEAD = 4096
+
+
+def read_bytes(path: Path) -> bytes:
+    """All bytes of a file. Raises InputError when it is missing, a folder, unreadable or empty."""
+    return _read(path, None)
+
+
+def sniff(path: Path) -> str:
+    """The kind of a file: png, jpeg, webp, bmp, tiff, avif, pnm, gif (one picture), or video.
+
+    Animated GIF and PNG are "video". Raises InputError when the file is missing, empty, a folder or text.
+    """
+    head = _read(path, _HEAD)
+    kind = kind_of(head)
+    if kind == "text":
+        raise InputError(f"{path} is a text file, not a picture or a video, whatever its name says")
+    if kind == "gif":
+        return "video" if _is_animated_gif(read_bytes(path)) else "gif"
+    return kind
+
+
+def kind_of(head: bytes) -> str:
+    """The kind of a file by its first bytes (some thousand); "video" for all that is neither picture nor text."""
+    for magic, kind in _MAGIC:
+        if head.startswith(magic):
+            # The chunk that makes a PNG an animation stands before its pixels.
+            return "video" if kind == "png" and b"acTL" in head.partition(b"IDAT")[0] else kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
+        return _STILL_BRANDS[head[8:12]]
+    if head[:2] in (b"P5", b"P6", b"P4", b"P2", b"P3", b"P1") and head[2:3].isspace():
+        return "pnm"
+    if not head.startswith((b"YUV4MPEG2", b"\xef\xbb\xbfYUV")) and _is_text(head):
+        return "text"
+    return "video"
+
+
+def is_media(path: Path) -> bool:
+    """Whether a file's name says that it is a picture or a video; for walking folders."""
+    suffix = path.suffix.lower()
+    return suffix in PICTURE_SUFFIXES | VIDEO_SUFFIXES | _READ_ONLY_PICTURES | _READ_ONLY_VIDEOS
+
+
+def result_suffix(path: Path) -> str:
+    """The suffix of the result of `path`: its own where that kind is written, else that of a kind that loses nothing.
+
+    A picture whose own kind is not written (GIF, AVIF, PNM) becomes .png; a video becomes .mkv, which holds nearly
+    every stream there is, or .mp4 where it comes from GIF, PNG or 3GP. A file that cannot be read keeps its suffix:
+    what is wrong with it is said when it is opened.
+    """
+    suffix = path.suffix.lower()
+    try:
+        kind = sniff(path)
+    except InputError:
+        return path.suffix
+    if kind != "video":
+        return path.suffix if suffix in PICTURE_SUFFIXES else ".png"
+    if suffix in VIDEO_SUFFIXES:
+        return path.suffix
+    return ".mp4" if suffix in {".gif", ".png", ".apng", ".3gp"} else ".mkv"
+
+
+def _read(path: Path, size: int | None) -> bytes:
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; type the name of a picture or a video in it")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is not a regular file; type the name of a picture or a video")
+        with path.open("rb") as file:
+            data = file.read(-1 if size is None else size)
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}; check the name") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f"cannot read {str(path)!r}: {error}") from None
+    if not data:
+        raise InputError(f"{path} is empty (0 bytes); fetch or make it again")
+    return data
+
+
+def _is_text(head: bytes) -> bool:
+    if any(byte < 9 or 13 < byte < 27 for byte in head):
+        return False
+    try:
+        # The last character may be cut in two.
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start >= len(head) - 3 and len(head) == _HEAD
+    return True
+
+
+def _is_animated_gif(data: bytes) -> bool:
+    """Whether a GIF holds more than one image: walk its blocks as GIF89a, section 17 to 26, lays them out."""
+    position = 13 + (3 << ((data[10] & 7) + 1) if len(data) > 10 and data[10] & 0x80 else 0)
+    images = 0
+    while position < len(data) and images < 2:
+        block = data[position]
+        if block == 0x2C and position + 9 < len(data):
+            images += 1
+            flags = data[position + 9]
+            position += 11 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
+        elif block == 0x21:
+            position += 2
+        else:
+            break
+        while position < len(data) and data[position]:
+            position += 1 + data[position]
+        position += 1
+    return images > 1

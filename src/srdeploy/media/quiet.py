@@ -1,0 +1,43 @@
+"""Keeps C libraries that print on standard error from talking past our one line."""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+
+_LOCK = threading.Lock()
+_CHATTER = re.compile(
+    r"^(\[ ?(WARN|ERROR|INFO|DEBUG|FATAL):|libpng |Corrupt JPEG|Premature end|Warning: |TIFF|JPEG|Invalid SOS|"
+    r"Unsupported|Bogus|Unknown Adobe|Inconsistent|Application transferred|Quantization|Huffman|\s*>|$)"
+)
+
+
+@contextlib.contextmanager
+def captured_stderr(lines: list[str]) -> Iterator[None]:
+    """Collect into `lines` what libpng, libjpeg, libtiff and OpenCV print meanwhile; the rest is passed on after.
+
+    They write to file descriptor 2 itself, so it is turned aside for the whole process; one caller at a time.
+    """
+    with _LOCK, contextlib.ExitStack() as stack:
+        try:
+            sys.stderr.flush()
+            saved = os.dup(2)
+        except (OSError, ValueError, AttributeError):  # there is no standard error to protect
+            yield
+            return
+        stack.callback(os.close, saved)
+        sink = stack.enter_context(tempfile.TemporaryFile())
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            sink.seek(0)
+            text = sink.read().decode("utf-8", "replace")
+            lines += [line for line in text.splitlines() if _CHATTER.match(line)]
+            rest = "".join(line for line in text.splitlines(keepends=True) if not _CHATTER.match(line))
+            if rest:
+                os.write(2, rest.encode("utf-8", "replace"))

@@ -1,0 +1,214 @@
+"""Everything of a source but the video that is enlarged: copied packet by packet, with chapters and metadata."""
+
+import contextlib
+import io
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+
+from srdeploy.errors import InputError, OutputError
+from srdeploy.media.base import one_line
+from srdeploy.media.video_reader import VideoReader, open_container
+
+# Written by the muxer itself, or true of the source's bytes only.
+_CONTAINER_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
+_VIDEO_KEYS = ("encoder", "bps", "duration", "number_of_", "_statistics", "vendor_id")
+
+# What a file in the style of iTunes has names for; other keys need QuickTime's own metadata.
+_ITUNES_KEYS = frozenset(
+    [
+        "album",
+        "album_artist",
+        "artist",
+        "comment",
+        "compilation",
+        "composer",
+        "copyright",
+        "creation_time",
+        "date",
+        "description",
+        "disc",
+        "episode_id",
+        "episode_sort",
+        "gapless_playback",
+        "genre",
+        "grouping",
+        "hd_video",
+        "keywords",
+        "location",
+        "lyrics",
+        "media_type",
+        "network",
+        "season_number",
+        "show",
+        "synopsis",
+        "title",
+        "track",
+    ]
+)
+
+
+class StreamCopy:
+    """A second demuxer over the source of `reader`, and where each of its streams goes in the result.
+
+    It is a demuxer of its own so that copying neither waits for the decoder nor disturbs it.
+    """
+
+    def __init__(self, reader: VideoReader, path: Path) -> None:
+        self.notes: list[str] = []
+        self._path = path
+        self._reader = reader
+        self._source = open_container(reader.path)
+        self._targets: dict[int, Any] = {}
+        self._packets: Iterator[Any] = iter(())
+        self._next: Any = None
+        self._forgiving = False
+        self._left = self._indexed()
+
+    def container_options(self) -> dict[str, str]:
+        """What the muxer of the result must be told so that times and metadata survive."""
+        if self._path.suffix.lower() not in {".mp4", ".m4v", ".mov"}:
+            return {}
+        options = {}
+        if not set(self._metadata()) <= _ITUNES_KEYS:
+            options["movflags"] = "use_metadata_tags"
+        # The muxer doubles small time scales unless told otherwise; one scale is for all videos of a file.
+        scales = {s.time_base for s in self._source.streams.video if s.time_base}
+        if len(scales) == 1 and next(iter(scales)).numerator == 1:
+            options["video_track_timescale"] = str(next(iter(scales)).denominator)
+        # Where a stream begins stands in the movie's own scale, by default milliseconds.
+        common = math.lcm(*(s.time_base.denominator for s in self._source.streams if s.time_base))
+        if common < 1 << 31:
+            options["movie_timescale"] = str(common)
+        return options
+
+    def add_streams(self, target: OutputContainer, add_video: Callable[[], Any]) -> None:
+        """Give `target` the source's streams in their order; `add_video` adds the one that is encoded.
+
+        Raises OutputError, naming the stream and what to type, when the result's container cannot hold one.
+        """
+        for stream in self._source.streams:
+            if stream.index == self._reader.stream_index:
+                added = add_video()
+                metadata = {k: v for k, v in stream.metadata.items() if not k.lower().startswith(_VIDEO_KEYS)}
+            elif self._fits(target, stream):
+                added = target.add_stream_from_template(stream, opaque=True)
+                self._targets[stream.index] = added
+                metadata = dict(stream.metadata)
+            else:
+                continue
+            added.metadata.update(metadata)
+            added.disposition = int(stream.disposition)
+        target.metadata.update(self._metadata())
+        chapters = self._source.chapters()
+        if chapters:
+            target.set_chapters(chapters)
+        chosen = [self._source.streams[index] for index in self._targets]
+        attached = [s for s in chosen if s.type != "attachment"]
+        self._packets = iter(self._source.demux(attached)) if attached else iter(())
+        self._next = self._following()
+
+    def packets_until(self, seconds: float) -> Iterator[Any]:
+        """Copied packets, ready for the muxer, whose decoding time is before `seconds`."""
+        while self._next is not None:
+            dts, base = self._next.dts, self._next.time_base
+            if dts is not None and float(dts * base) > seconds:
+                return
+            packet, self._next = self._next, self._following()
+            self._shorten_last(packet)
+            packet.stream = self._targets[packet.stream_index]
+            yield packet
+
+    def forgive_damage(self) -> None:
+        """From here on damage only ends the copying: it has been said already."""
+        self._forgiving = True
+
+    def close(self) -> None:
+        """Let go of the source."""
+        self._next = None
+        self._packets = iter(())
+        self._source.close()
+
+    def _following(self) -> Any:
+        """The next packet of the source. Raises InputError when it is cut off."""
+        if self._forgiving:
+            with contextlib.suppress(InputError):
+                return self._whole_packet()
+            return None
+        return self._whole_packet()
+
+    def _whole_packet(self) -> Any:
+        try:
+            # Packets without a size and a time only tell decoders to give what they hold.
+            packet = next((p for p in self._packets if p.size or p.dts is not None or p.pts is not None), None)
+        except FFmpegError as error:
+            raise InputError(f"{self._reader.path} is damaged: {one_line(error)}; fetch or make it again") from None
+        if packet is None:
+            short = next((index for index, left in self._left.items() if left > 0 and index in self._targets), None)
+        else:
+            short = packet.stream_index if packet.is_corrupt else None
+            self._left[packet.stream_index] = self._left.get(packet.stream_index, 0) - 1
+        if short is not None:
+            raise InputError(f"{self._reader.path}: packets of stream {short} are missing; fetch or make it again")
+        return packet
+
+    def _indexed(self) -> dict[int, int]:
+        """How many packets of each stream the index of an MP4 names."""
+        if "mp4" not in self._source.format.name:
+            return {}
+        streams = (s for s in self._source.streams if not int(s.disposition) & int(Disposition.attached_pic))
+        return {s.index: len(s.index_entries) for s in streams}
+
+    def _shorten_last(self, packet: Any) -> None:
+        """Give the last packet of an MP4's sound its own length: FFmpeg 8.1 gives a whole frame's in its place."""
+        stream = self._source.streams[packet.stream_index]
+        if stream.type != "audio" or "mp4" not in self._source.format.name or stream.duration is None:
+            return
+        left = (stream.start_time or 0) + stream.duration - packet.pts
+        if 0 < left < packet.duration:
+            packet.duration = left
+
+    def _metadata(self) -> dict[str, str]:
+        return {k: v for k, v in self._source.metadata.items() if k.lower() not in _CONTAINER_KEYS}
+
+    def _fits(self, target: OutputContainer, stream: Any) -> bool:
+        if _holds(target.format.name, stream):
+            return True
+        name = stream.codec_context.codec.name if stream.codec_context else (stream.name or "unknown codec")
+        what = f"stream {stream.index} ({stream.type}, {name})"
+        if stream.type == "data" and _is_chapter_track(self._source, stream):
+            return False  # the muxer makes it anew from the chapters
+        if stream.type in {"data", "unknown"}:
+            self.notes.append(f"{what} of {self._reader.path.name} is not carried over: no muxer takes it")
+            return False
+        mkv = self._path.suffix.lower() != ".mkv" and _holds("matroska", stream)
+        how = (
+            f"type: -o {self._path.with_suffix('.mkv').name}"
+            if mkv
+            else f"leave it out first: ffmpeg -i IN -map 0 -map -0:{stream.index} -c copy OUT"
+        )
+        raise OutputError(f"{self._path.suffix} cannot hold {what} of {self._reader.path}; {how}")
+
+
+def _is_chapter_track(source: Any, stream: Any) -> bool:
+    return "mp4" in source.format.name and bool(source.chapters())
+
+
+def _holds(container_format: str, stream: Any) -> bool:
+    """Whether a container takes a stream as it is: by writing the head of one in memory."""
+    try:
+        with av.open(io.BytesIO(), "w", format=container_format) as trial:
+            if stream.type == "attachment" and "matroska" not in container_format:
+                return False
+            added = trial.add_stream_from_template(stream, opaque=True)
+            added.metadata.update(stream.metadata)
+            trial.start_encoding()
+            return True
+    except (FFmpegError, ValueError):
+        return False

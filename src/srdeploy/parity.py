@@ -1,0 +1,351 @@
+"""Does a file give what its reference gives? Compared on real pictures, judged by the file's precision.
+
+Trust runs in a chain: the checkpoint in torch -> fp32 -> fp16. Each file names its reference, and `check_file` walks
+one link. fp16 is computed node by node, each result rounded to half precision: a CPU engine that widens the whole
+graph to fp32 would prove nothing but the weights.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srdeploy import metrics, zoo
+from srdeploy.backends import open_session
+from srdeploy.backends.ort import open_graph
+from srdeploy.errors import InputError, ModelError, ParityError
+from srdeploy.graph.facts import facts_of
+from srdeploy.graph.files import border, load_model
+from srdeploy.graph.steps import rounded_runner
+from srdeploy.media.pictures import read_picture
+from srdeploy.picture import Picture, Pixels
+from srdeploy.spec import ModelSpec, Parity, Precision
+
+Enlarge = Callable[[Pixels], Pixels]
+"""uint8 (N, H, W, C) in; out (N, sH, sW, C), either uint8, or float32 on the 0..1 scale, not clipped."""
+
+ROUNDED = "fp16, rounded after each node"
+
+MAX_ABS = 1e-5
+"""What two fp32 computations of one network may differ by, before rounding, on the 0..1 scale."""
+
+TOLERANCE: Mapping[tuple[Precision, str], Mapping[str, float]] = {
+    ("fp32", "float"): {"max_abs": MAX_ABS},
+    ("fp32", "uint8"): {"off": 1e-5, "off_by_more": 0.0},
+    ("fp16", "float"): {"psnr_db": 55.0},
+    ("fp16", "uint8"): {"psnr_db": 55.0},
+}
+"""By precision and pixels. max_abs: largest difference, 0..1 scale. off, off_by_more: share of samples one level off,
+or more. psnr_db: the least PSNR against the reference."""
+
+SIDE = 256
+"""Larger pictures are compared in their middle, SIDE by SIDE: what differs, differs there too."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a comparison went, and where it went worst.
+
+    worst: picture and output pixel (x, y) of the largest difference. ties: share of samples that rounded to the other
+    side because the reference stood within MAX_ABS of the boundary between two levels; they count in
+    parity.levels_off, but not against the tolerance `off`.
+    """
+
+    parity: Parity
+    worst: tuple[str, int, int]
+    ties: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """The answer of `srdeploy check`."""
+
+    candidate: str
+    reference: str
+    comparison: Comparison
+
+    @property
+    def parity(self) -> Parity:
+        return self.comparison.parity
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document of the contract; "worst" and "ties" are added."""
+        picture, x, y = self.comparison.worst
+        return {
+            **asdict(self.parity),
+            "reference": self.reference,
+            "candidate": self.candidate,
+            "worst": {"picture": picture, "x": x, "y": y},
+            "ties": self.comparison.ties,
+        }
+
+    def why(self) -> str:
+        """One line: what differs, by how much, what was allowed, and where it is worst."""
+        parity, (picture, x, y) = self.parity, self.comparison.worst
+        allowed = ", ".join(f"{key} {value:g}" for key, value in parity.tolerance.items())
+        found = f"largest difference {parity.max_abs:.3g}, PSNR {_db(parity.psnr_db)}"
+        off = 1 - parity.levels_off["0"]
+        return (
+            f"{self.candidate} differs from {self.reference} by more than allowed ({allowed}): {found}, "
+            f"{off:.3%} of samples off; worst in {picture} at x {x}, y {y}"
+        )
+
+
+def check_file(
+    candidate: Path,
+    against: Path | None = None,
+    data: Path | None = None,
+    pictures: Mapping[str, Pixels] | None = None,
+) -> Check:
+    """Compare an exported file with its reference on real pictures.
+
+    against: an .onnx, ours or anybody's, or a .safetensors checkpoint; None takes the one that the file names, from
+    beside the file or among the shipped models, if it was made from the same weights. data: a folder of pictures.
+    pictures: uint8 (H, W, C) by name, instead of a folder; neither: those that ship.
+
+    Raises ModelError when a file is not what it should be or no reference is found, ParityError when the candidate
+    gives values that are not finite. A difference above tolerance is not raised: it stands in the result.
+    """
+    if candidate.suffix.lower() != ".onnx":
+        raise ModelError(f"{candidate} is not an exported .onnx file; type: srdeploy export {candidate}")
+    spec, enlarge, arithmetic = open_candidate(candidate)
+    reference = against or _reference_of(spec, candidate)
+    comparison = compare(
+        open_reference(reference, spec),
+        enlarge,
+        pictures_for(spec, data) if pictures is None else pictures,
+        tolerance_for(spec),
+        reference.name,
+        arithmetic,
+    )
+    return Check(str(candidate), str(reference), comparison)
+
+
+def compare(
+    reference: Enlarge,
+    candidate: Enlarge,
+    pictures: Mapping[str, Pixels],
+    tolerance: Mapping[str, float],
+    reference_name: str,
+    arithmetic: str = "fp32",
+) -> Comparison:
+    """Enlarge every picture (uint8, (H, W, C)) by both, and judge the differences over all samples together.
+
+    When both give floats, max_abs and psnr_db are those of the floats; otherwise of the 8-bit levels, divided by 255.
+    Raises ParityError when the candidate's result has another shape or is not finite, ValueError without pictures.
+    """
+    if not pictures:
+        raise ValueError("there are no pictures to compare on")
+    tally = _Tally()
+    for name, pixels in pictures.items():
+        expected, found = reference(pixels[None]), candidate(pixels[None])
+        if expected.shape != found.shape:
+            raise ParityError(f"on {name} the result has shape {found.shape}, the reference's {expected.shape}")
+        if found.dtype.kind == "f" and not np.isfinite(found).all():
+            raise ParityError(f"on {name} the result has values that are not finite")
+        tally.add(name, expected[0], found[0])
+    return tally.judge(tolerance, reference_name, arithmetic)
+
+
+class _Tally:
+    """Sums over pictures, and the worst place so far."""
+
+    def __init__(self) -> None:
+        self.samples = self.off = self.off_by_more = self.ties = 0
+        self.squares = self.max_abs = 0.0
+        self.worst = ("", 0, 0)
+
+    def add(self, name: str, expected: Pixels, found: Pixels) -> None:
+        floats = expected.dtype.kind == found.dtype.kind == "f"
+        a, b = (expected, found) if floats else (levels(expected) / 255, levels(found) / 255)
+        difference = np.abs(np.subtract(a, b, dtype=np.float64))
+        largest = float(difference.max())
+        if largest > self.max_abs or not self.worst[0]:
+            y, x, _ = np.unravel_index(int(difference.argmax()), difference.shape)
+            self.max_abs, self.worst = largest, (name, int(x), int(y))
+        apart = np.abs(levels(expected) - levels(found))
+        self.samples += apart.size
+        self.squares += float(np.vdot(difference, difference))
+        self.off += int(np.count_nonzero(apart == 1))
+        self.off_by_more += int(np.count_nonzero(apart > 1))
+        if expected.dtype.kind == "f":
+            exact = np.clip(np.multiply(expected, 255, dtype=np.float64), 0, 255)
+            near = np.abs(exact - np.floor(exact) - 0.5) <= 255 * MAX_ABS
+            self.ties += int(np.count_nonzero(near & (apart == 1)))
+
+    def judge(self, tolerance: Mapping[str, float], reference: str, arithmetic: str) -> Comparison:
+        mse = self.squares / self.samples
+        psnr = None if mse == 0 else -10 * math.log10(mse)
+        passed = all(self._within(key, limit, psnr) for key, limit in tolerance.items())
+        one, more = self.off / self.samples, self.off_by_more / self.samples
+        shares = {"0": (self.samples - self.off - self.off_by_more) / self.samples, "1": one, ">1": more}
+        parity = Parity(reference, self.max_abs, psnr, shares, dict(tolerance), passed, arithmetic)
+        return Comparison(parity, self.worst, self.ties / self.samples)
+
+    def _within(self, key: str, limit: float, psnr: float | None) -> bool:
+        if key == "max_abs":
+            return self.max_abs <= limit
+        if key == "psnr_db":
+            return psnr is None or psnr >= limit
+        if key == "off":
+            return self.off - self.ties <= max(1, int(limit * self.samples))
+        if key == "off_by_more":
+            return self.off_by_more <= limit * self.samples
+        raise ValueError(f"no tolerance is called {key}")
+
+
+def levels(pixels: Pixels) -> Pixels:
+    """8-bit levels as int16: of floats on the 0..1 scale times 255 in float32, clipped, rounded half to even."""
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.int16)
+    return np.rint(np.clip(pixels.astype(np.float32) * np.float32(255), 0, 255)).astype(np.int16)
+
+
+def tolerance_for(spec: ModelSpec) -> Mapping[str, float]:
+    """What a file of this precision may differ by; ModelError when this version proves no such precision."""
+    found = TOLERANCE.get((spec.precision, spec.pixels))
+    if found is None:
+        raise ModelError(f"{spec.name} is {spec.precision}; this version of srdeploy checks fp32 and fp16")
+    return found
+
+
+def open_candidate(path: Path) -> tuple[ModelSpec, Enlarge, str]:
+    """A stamped file as a function, with its facts and the arithmetic it is computed in."""
+    session = open_session(path, "ort", "cpu")
+    spec = session.spec
+    if spec.precision != "fp16":
+        return spec, _over_floats(session.run) if spec.pixels == "float" else session.run, session.arithmetic
+    model = load_model(path)
+    run = rounded_runner(model, open_graph)
+    value_in, value_out = border(model, str(path))
+    if spec.pixels == "float":
+        return spec, _over_planes(lambda planes: run({value_in.name: planes})[value_out.name]), ROUNDED
+    return spec, lambda pixels: run({value_in.name: pixels})[value_out.name], ROUNDED
+
+
+def open_reference(path: Path, spec: ModelSpec) -> Enlarge:
+    """A checkpoint, a stamped file or anybody's float .onnx as a function; it must fit the candidate's facts.
+
+    Raises ModelError when it is missing, of another kind, or of another scale or other channels than `spec`.
+    """
+    if path.suffix.lower() == ".safetensors":
+        from srdeploy.learn.convert import run_net  # torch: only where a checkpoint is the reference
+        from srdeploy.learn.weights import load_net
+
+        net = load_net(path)
+        _same_facts(path, net.scale, net.channels, spec)
+        return _over_planes(lambda planes: run_net(net, planes))
+    if path.suffix.lower() != ".onnx":
+        raise ModelError(f"{path} is neither .onnx nor .safetensors; nothing else is opened as a reference")
+    model = load_model(path)
+    if any(entry.key == "srdeploy" for entry in model.metadata_props):
+        session = open_session(path, "ort", "cpu")
+        _same_facts(path, session.spec.scale, session.spec.channels, spec)
+        return _over_floats(session.run) if session.spec.pixels == "float" else session.run
+    facts = facts_of(model, str(path))
+    _same_facts(path, facts.scale, facts.channels, spec)
+    value_in, value_out = border(model, str(path))
+    run = open_graph(model.SerializeToString())
+    return _over_planes(lambda planes: run({value_in.name: planes})[value_out.name])
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal; ModelError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def pictures_for(spec: ModelSpec, data: Path | None) -> dict[str, Pixels]:
+    """Pictures (uint8, (H, W, C)) for a network's channels: those that ship, or those of a folder.
+
+    The middle SIDE x SIDE of each, cut to the network's multiple; luma is Y of BT.601. Raises InputError when the
+    folder holds no picture.
+    """
+    paths = zoo.parity_pictures() if data is None else list(_pictures_in(data))
+    if not paths:
+        raise InputError(
+            f"there are no pictures in {data or 'the installed package'}; type --data and a folder of some"
+        )
+    return {path.name: _cut(_channels(read_picture(path), spec.channels), spec.multiple) for path in paths}
+
+
+def _pictures_in(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; type --data and a folder of pictures")
+    suffixes = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+    yield from (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in suffixes)
+
+
+def _channels(picture: Picture, channels: int) -> Pixels:
+    pixels = picture.planes[0]
+    if picture.depth > 8:
+        pixels = (pixels >> (picture.depth - 8)).astype(np.uint8)
+    if picture.layout == "gray":
+        return np.repeat(pixels[:, :, None], channels, axis=2)
+    if channels == 3:
+        return pixels
+    return np.rint(metrics.luma(pixels)).astype(np.uint8)[:, :, None]
+
+
+def _cut(pixels: Pixels, multiple: int) -> Pixels:
+    height, width = (min(side, SIDE) // multiple * multiple for side in pixels.shape[:2])
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def _over_floats(run: Enlarge) -> Enlarge:
+    """Feed a float NHWC function with levels / 255."""
+    return lambda pixels: run(pixels.astype(np.float32) / np.float32(255))
+
+
+def _over_planes(run: Enlarge) -> Enlarge:
+    """Feed a float NCHW function with levels / 255, and turn its result to NHWC."""
+
+    def enlarge(pixels: Pixels) -> Pixels:
+        planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255)
+        return run(planes).transpose(0, 2, 3, 1)
+
+    return enlarge
+
+
+def _same_facts(path: Path, scale: int, channels: int, spec: ModelSpec) -> None:
+    if (scale, channels) != (spec.scale, spec.channels):
+        raise ModelError(
+            f"{path} has scale {scale} and {channels} channels, {spec.name} has scale {spec.scale} and "
+            f"{spec.channels}; type --against and the file it was made from"
+        )
+
+
+def _reference_of(spec: ModelSpec, candidate: Path) -> Path:
+    """The file that the stamp names, made from the same weights: beside the candidate, then among the shipped."""
+    if spec.reference is None:
+        raise ModelError(f"{candidate} names no reference; type --against and the file it was made from")
+    name = Path(spec.reference).name
+    others = []
+    for path in (candidate.parent / name, zoo.MODELS / name):
+        if path.is_file():
+            if _weights_of(path) == spec.weights_sha256:
+                return path
+            others.append(str(path))
+    found = f"{' and '.join(others)} hold other weights" if others else f"it is neither beside the file nor shipped"
+    raise ModelError(f"{candidate} was proved against {name}, and {found}; type --against and its path")
+
+
+def _weights_of(path: Path) -> str:
+    if path.suffix.lower() == ".onnx":
+        try:
+            return open_session(path, "ort", "cpu", threads=1).spec.weights_sha256
+        except ModelError:  # an unstamped file: the reference of what was made from it, hashed as it is
+            return file_hash(path)
+    return file_hash(path)
+
+
+def _db(value: float | None) -> str:
+    return "without end" if value is None else f"{value:.1f} dB"

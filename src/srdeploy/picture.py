@@ -1,0 +1,87 @@
+"""Pictures and frames: pixels with everything that must not be lost beside them."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[Any]
+"""uint8 or uint16 samples; the shape is said where it is used."""
+
+Layout = Literal["rgb", "gray", "yuv"]
+
+
+@dataclass(frozen=True)
+class ColorTags:
+    """How samples are to be read, as code points of ITU-T H.273; None where the source does not say.
+
+    matrix: MatrixCoefficients (1 = BT.709, 5 and 6 = BT.601, 9 = BT.2020); primaries: ColourPrimaries;
+    transfer: TransferCharacteristics. full_range: True for 0..255, False for 16..235 (at 8 bits).
+    chroma_location: FFmpeg's AVChromaLocation (1 = left, 2 = center, 3 = topleft); only 4:2:0 and 4:2:2 need it.
+    """
+
+    matrix: int | None = None
+    primaries: int | None = None
+    transfer: int | None = None
+    full_range: bool | None = None
+    chroma_location: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Pixels of one image or video frame.
+
+    layout "rgb": planes = (rgb,), shape (H, W, 3). "gray": planes = (y,), shape (H, W).
+    "yuv": planes = (y, u, v), shapes (H, W) and twice (ceil(H / sub_v), ceil(W / sub_h)), as decoded.
+    Samples are uint8 when depth is 8, else uint16 holding 0 .. 2**depth - 1. Planes are read-only views by
+    convention: whoever changes one makes a copy.
+
+    alpha: (H, W), the dtype and depth of the planes, or None. icc, exif, xmp: raw blocks as found in the file.
+    """
+
+    layout: Layout
+    planes: tuple[Pixels, ...]
+    depth: int = 8
+    subsampling: tuple[int, int] = (1, 1)
+    """(sub_h, sub_v): luma samples for one chroma sample, across and down. 4:2:0 is (2, 2), 4:2:2 (2, 1)."""
+    color: ColorTags = ColorTags()
+    alpha: Pixels | None = None
+    icc: bytes | None = field(default=None, repr=False)
+    exif: bytes | None = field(default=None, repr=False)
+    xmp: bytes | None = field(default=None, repr=False)
+
+    @property
+    def height(self) -> int:
+        """Rows of the picture (of its luma, for "yuv")."""
+        return int(self.planes[0].shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns of the picture (of its luma, for "yuv")."""
+        return int(self.planes[0].shape[1])
+
+    @property
+    def peak(self) -> int:
+        """The largest sample value: 2**depth - 1."""
+        return (1 << self.depth) - 1
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 at 8 bits, uint16 above."""
+        return np.dtype(np.uint8 if self.depth == 8 else np.uint16)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture and when it is shown: `pts * time_base` seconds. A still picture has pts 0.
+
+    pts and duration count in time_base; duration 0 means that the source does not say.
+    """
+
+    picture: Picture
+    pts: int = 0
+    time_base: Fraction = Fraction(1, 1)
+    duration: int = 0
+    key: bool = False

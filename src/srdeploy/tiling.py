@@ -1,0 +1,64 @@
+"""Exact tiles: which box of the input to read, and which part of its result to keep.
+
+With a halo of the network's receptive radius, what is kept of each tile equals the same part of the whole result:
+zero padding inside the network then reaches only pixels that are thrown away, except at the picture's own border,
+where the whole picture has it too.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Span:
+    """One axis of a tile, in input pixels: read [read, read + size), keep [keep, keep_end)."""
+
+    read: int
+    size: int
+    keep: int
+    keep_end: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The box to read and the box to keep, rows then columns."""
+
+    rows: Span
+    columns: Span
+
+
+def spans(length: int, tile: int, halo: int, multiple: int = 1) -> list[Span]:
+    """Cut an axis of `length` pixels into spans that keep at most `tile` pixels each and read the same size each.
+
+    Every read box has the size tile + 2 * halo (rounded up to `multiple`), shifted inwards at the ends, and begins at
+    a multiple of `multiple` where the network needs it; so an engine meets one shape only. An axis no longer than
+    one read box is one span. Raises ValueError when `length` is not a multiple of `multiple` (pad it first).
+    """
+    if length % multiple:
+        raise ValueError(f"length {length} is not a multiple of {multiple}")
+    size = _up(tile + 2 * halo, multiple) + (multiple if multiple > 1 else 0)
+    if size >= length:
+        return [Span(0, length, 0, length)]
+    count = -(-length // tile)
+    step = -(-length // count)  # even tiles: the last one is not a sliver
+    result = []
+    for keep in range(0, length, step):
+        keep_end = min(keep + step, length)
+        read = min(max(keep - halo, 0) // multiple * multiple, length - size)
+        result.append(Span(read, size, keep, keep_end))
+    return result
+
+
+def plan(height: int, width: int, tile: int | None, halo: int, multiple: int = 1) -> Iterator[Tile]:
+    """Yield the tiles of a picture, row by row; `tile` None gives one tile, the whole picture."""
+    if tile is None:
+        yield Tile(Span(0, height, 0, height), Span(0, width, 0, width))
+        return
+    columns = spans(width, tile, halo, multiple)
+    for row in spans(height, tile, halo, multiple):
+        for column in columns:
+            yield Tile(row, column)
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

@@ -1,0 +1,129 @@
+"""Training end to end on small pictures: it learns, it logs, and a stopped run goes on exactly."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning")
+
+from srdeploy.errors import InputError, ModelError, OutputError  # noqa: E402
+from srdeploy.learn.recipes import DataRecipe, TrainRecipe  # noqa: E402
+from srdeploy.learn.training import Run, train  # noqa: E402
+from srdeploy.learn.weights import load_net  # noqa: E402
+from srdeploy.media.pictures import write_picture  # noqa: E402
+from srdeploy.picture import Picture  # noqa: E402
+
+RECIPE = TrainRecipe(
+    name="tiny-x2",
+    network="espcn",
+    scale=2,
+    seed=3,
+    data=DataRecipe(folders=("a",), validation=("a/p3.png",), patch=12, batch=4),
+    epochs=3,
+    steps_per_epoch=12,
+    loss="charbonnier",
+    learning_rate=2e-3,
+    final_rate=1e-5,
+    warmup_steps=4,
+    clip_norm=1.0,
+    ema=0.9,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four small pictures of edges and waves."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "a").mkdir()
+    y, x = np.mgrid[0:64, 0:72]
+    for index in range(4):
+        waves = np.sin(x / (2 + index)) * np.cos(y / (3 + index)) * 60 + ((x + index * y) // 9 % 2) * 80 + 60
+        rgb = np.stack([waves, waves * 0.8, 255 - waves], axis=-1).clip(0, 255).astype(np.uint8)
+        write_picture(root / "a" / f"p{index}.png", Picture("rgb", (rgb,)))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Callable[[], None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _weights(path: Path) -> dict[str, "torch.Tensor"]:
+    return load_net(path).state_dict()
+
+
+class _Pulled(Exception):
+    """The plug."""
+
+
+def test_a_stopped_run_goes_on_exactly(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(RECIPE, tmp_path, data, tmp_path / "whole", resume=False, device="cpu")
+    step = Run.training_step
+
+    def pull_the_plug(self: Run, batch: tuple["torch.Tensor", "torch.Tensor"], index: int) -> "torch.Tensor":
+        if self.current_epoch == 2 and index == 5:
+            raise _Pulled
+        return step(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "training_step", pull_the_plug)
+        with pytest.raises(_Pulled):
+            train(RECIPE, tmp_path, data, tmp_path / "stopped", resume=False, device="cpu")
+    resumed = train(RECIPE, tmp_path, data, tmp_path / "stopped", resume=True, device="cpu")
+
+    assert resumed.psnr_db == whole.psnr_db
+    for key, value in _weights(whole.weights).items():
+        assert torch.equal(value, _weights(resumed.weights)[key]), key
+    rows = [list(csv.DictReader((tmp_path / run / "log.csv").open())) for run in ("whole", "stopped")]
+    for a, b in zip(*rows, strict=True):
+        assert {k: v for k, v in a.items() if k != "seconds"} == {k: v for k, v in b.items() if k != "seconds"}
+    assert len(rows[0]) == RECIPE.epochs
+    assert (tmp_path / "stopped" / "curve.png").stat().st_size > 1000
+
+
+def test_it_learns_and_says_new_best(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="srdeploy.train")
+    result = train(RECIPE, tmp_path, data, tmp_path / "run", resume=False, device="cpu")
+    rows = list(csv.DictReader((tmp_path / "run" / "log.csv").open()))
+    assert float(rows[-1]["psnr_db"]) > float(rows[0]["psnr_db"])
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    assert result.psnr_db == max(float(row["psnr_db"]) for row in rows)
+    assert "new best" in caplog.text
+
+
+def test_an_existing_run_is_not_overwritten(data: Path, tmp_path: Path) -> None:
+    once = replace(RECIPE, epochs=1, steps_per_epoch=1)
+    train(once, tmp_path, data, tmp_path / "run", resume=False, device="cpu")
+    with pytest.raises(OutputError, match="--resume"):
+        train(once, tmp_path, data, tmp_path / "run", resume=False, device="cpu")
+
+
+def test_warm_start_takes_what_fits(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="srdeploy.train")
+    once = replace(RECIPE, epochs=1, steps_per_epoch=1)
+    first = train(once, tmp_path, data, tmp_path / "x2", resume=False, device="cpu")
+    bigger = replace(once, name="tiny-x3", scale=3, start=str(first.weights))
+    train(bigger, tmp_path, data, tmp_path / "x3", resume=False, device="cpu")
+    assert "begins with 4 of 6 tensors" in caplog.text
+
+
+def test_what_is_wrong_is_said_before_anything_is_written(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match="no pictures in"):
+        train(RECIPE, tmp_path, tmp_path, out, resume=False, device="cpu")
+    with pytest.raises(InputError, match="validation pictures missing"):
+        wrong = replace(RECIPE, data=replace(RECIPE.data, validation=("a/none.png",)))
+        train(wrong, tmp_path, data, out, resume=False, device="cpu")
+    with pytest.raises(InputError, match=r"data\.patch smaller"):
+        train(replace(RECIPE, data=replace(RECIPE.data, patch=99)), tmp_path, data, out, resume=False, device="cpu")
+    with pytest.raises(ModelError, match="no network"):
+        train(replace(RECIPE, network="vdsr"), tmp_path, data, out, resume=False, device="cpu")
+    assert not out.exists()

@@ -1,0 +1,123 @@
+"""The three stages: order, timestamps, and what happens when one of them fails."""
+
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pytest
+
+from srdeploy.errors import InputError, OutputError
+from srdeploy.picture import Frame, Picture
+from srdeploy.stream import QUEUE_FRAMES, upscale_stream
+
+
+def _picture(value: int) -> Picture:
+    return Picture("gray", (np.full((2, 2), value, np.uint8),))
+
+
+class Source:
+    """A reader of `count` frames at uneven times, which fails after `fails_at` frames if given."""
+
+    path = Path("source")
+    width = height = 2
+
+    def __init__(self, count: int, fails_at: int | None = None) -> None:
+        self.frames: int | None = count
+        self.notes: list[str] = []
+        self.given = 0
+        self.fails_at = fails_at
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index in range(self.frames or 0):
+            if index == self.fails_at:
+                raise InputError("source is damaged")
+            self.given += 1
+            yield Frame(_picture(index % 256), index * index, Fraction(1, 90_000), 7)
+
+    def close(self) -> None:
+        pass
+
+
+class Sink:
+    """A writer that keeps what it gets, slowly if asked, and fails at a frame if asked."""
+
+    path = Path("sink")
+
+    def __init__(self, delay: float = 0.0, fails_at: int | None = None) -> None:
+        self.got: list[Frame] = []
+        self.notes: list[str] = []
+        self.delay, self.fails_at = delay, fails_at
+
+    def write(self, frame: Frame) -> None:
+        if len(self.got) == self.fails_at:
+            raise OutputError("disk full")
+        time.sleep(self.delay)
+        self.got.append(frame)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+def test_order_and_times_are_kept() -> None:
+    sink, seen = Sink(), []
+    assert upscale_stream(Source(300), lambda p: p, sink, seen.append) == 300
+    assert [f.pts for f in sink.got] == [i * i for i in range(300)]
+    assert [int(f.picture.planes[0][0, 0]) for f in sink.got] == [i % 256 for i in range(300)]
+    assert {(f.time_base, f.duration) for f in sink.got} == {(Fraction(1, 90_000), 7)}
+    assert seen == list(range(1, 301))
+
+
+def test_a_slow_writer_bounds_what_is_decoded() -> None:
+    source, sink = Source(100), Sink(delay=0.002)
+    ahead = []
+
+    def spy(picture: Picture) -> Picture:
+        ahead.append(source.given - len(sink.got))
+        return picture
+
+    upscale_stream(source, spy, sink)
+    assert max(ahead) <= 2 * QUEUE_FRAMES + 3  # two queues, and one frame in each pair of hands
+
+
+def test_frames_before_the_damage_are_written_and_then_it_is_said() -> None:
+    sink = Sink(delay=0.001)
+    with pytest.raises(InputError, match="damaged"):
+        upscale_stream(Source(50, fails_at=31), lambda p: p, sink)
+    assert len(sink.got) == 31
+
+
+def test_a_failing_writer_stops_the_others() -> None:
+    source = Source(10_000)
+    with pytest.raises(OutputError, match="disk full"):
+        upscale_stream(source, lambda p: p, Sink(fails_at=5))
+    assert source.given < 100
+    assert not [t for t in threading.enumerate() if t.name in ("decode", "encode")]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt()])
+def test_a_failing_network_stops_the_others(error: BaseException) -> None:
+    source = Source(10_000)
+
+    def fail(picture: Picture) -> Picture:
+        if source.given > 20:
+            raise error
+        return picture
+
+    with pytest.raises(type(error)):
+        upscale_stream(source, fail, Sink())
+    assert source.given < 100
+    assert not [t for t in threading.enumerate() if t.name in ("decode", "encode")]
+
+
+def test_no_frames() -> None:
+    assert upscale_stream(Source(0), lambda p: p, Sink()) == 0
