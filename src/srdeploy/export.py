@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from srdeploy import zoo
 from srdeploy.errors import MissingExtra, ModelError, OutputError, ParityError
 from srdeploy.graph.convert import fp16_from_onnx
 from srdeploy.graph.facts import facts_of
-from srdeploy.graph.files import Model, load_model, parse_model, stamp_and_save
+from srdeploy.graph.files import Model, at_our_opset, load_model, parse_model, read_spec, stamp_and_save
 from srdeploy.graph.pixels import rename_border, wrap_pixels
 from srdeploy.parity import Check, check_file, file_hash, pictures_for
 from srdeploy.picture import Pixels
@@ -57,7 +57,7 @@ class _Source:
 
 def export(
     source: str | None = None,
-    precisions: Collection[Precision] = ("fp32",),
+    precisions: Collection[str] = ("fp32",),
     float_files: bool = False,
     out: Path = Path(),
     data: Path | None = None,
@@ -121,7 +121,8 @@ def _shipped(name: str) -> _Source:
             f"torch is not installed: made from {proved.name}, which was proved against {weights.name} when it shipped"
         )
         graph = load_model(proved)
-        return _Source(rename_border(graph), _facts(graph, name, file_hash(weights)), proved, [note])
+        facts = replace(read_spec(graph, str(proved)), reference=None, parity=None)
+        return _Source(rename_border(graph), facts, proved, [note])
 
 
 def _checkpoint(path: Path) -> _Source:
@@ -133,7 +134,9 @@ def _checkpoint(path: Path) -> _Source:
 
     net = load_net(path)
     graph = parse_model(onnx_from_net(net), str(path))
-    facts = replace(_facts(graph, read_metadata(path)["name"], file_hash(path)), parameters=net.parameters_count())
+    facts = replace(
+        _facts(graph, read_metadata(path)["name"], file_hash(path)), parameters=net.deployed().parameters_count()
+    )
     return _Source(graph, facts, path, [])
 
 
@@ -141,7 +144,7 @@ def _foreign(path: Path) -> _Source:
     model = load_model(path)
     if any(entry.key == "srdeploy" for entry in model.metadata_props):
         raise ModelError(f"{path} is an exported file already; type the source it was made from")
-    graph = rename_border(model)
+    graph = rename_border(at_our_opset(model, str(path)))
     facts = _facts(graph, path.stem, file_hash(path))
     why_not = facts_of(graph, str(path)).why_not
     notes = [f"{path.name} cannot be tiled ({why_not}); it runs on whole pictures"] if why_not else []

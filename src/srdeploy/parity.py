@@ -6,8 +6,7 @@ graph to fp32 would prove nothing but the weights.
 """
 
 import hashlib
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import numpy as np
 from srdeploy import metrics, zoo
 from srdeploy.backends import open_session
 from srdeploy.backends.ort import open_graph
-from srdeploy.errors import InputError, ModelError, ParityError
+from srdeploy.difference import MAX_ABS, Comparison, Enlarge, compare
+from srdeploy.errors import InputError, ModelError
 from srdeploy.graph.facts import facts_of
 from srdeploy.graph.files import border, load_model
 from srdeploy.graph.steps import rounded_runner
@@ -25,13 +25,7 @@ from srdeploy.media.pictures import read_picture
 from srdeploy.picture import Picture, Pixels
 from srdeploy.spec import ModelSpec, Parity, Precision
 
-Enlarge = Callable[[Pixels], Pixels]
-"""uint8 (N, H, W, C) in; out (N, sH, sW, C), either uint8, or float32 on the 0..1 scale, not clipped."""
-
 ROUNDED = "fp16, rounded after each node"
-
-MAX_ABS = 1e-5
-"""What two fp32 computations of one network may differ by, before rounding, on the 0..1 scale."""
 
 TOLERANCE: Mapping[tuple[Precision, str], Mapping[str, float]] = {
     ("fp32", "float"): {"max_abs": MAX_ABS},
@@ -39,25 +33,10 @@ TOLERANCE: Mapping[tuple[Precision, str], Mapping[str, float]] = {
     ("fp16", "float"): {"psnr_db": 55.0},
     ("fp16", "uint8"): {"psnr_db": 55.0},
 }
-"""By precision and pixels. max_abs: largest difference, 0..1 scale. off, off_by_more: share of samples one level off,
-or more. psnr_db: the least PSNR against the reference."""
+"""By precision and pixels; what the keys mean is said at difference.compare."""
 
 SIDE = 256
 """Larger pictures are compared in their middle, SIDE by SIDE: what differs, differs there too."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How a comparison went, and where it went worst.
-
-    worst: picture and output pixel (x, y) of the largest difference. ties: share of samples that rounded to the other
-    side because the reference stood within MAX_ABS of the boundary between two levels; they count in
-    parity.levels_off, but not against the tolerance `off`.
-    """
-
-    parity: Parity
-    worst: tuple[str, int, int]
-    ties: float
 
 
 @dataclass(frozen=True)
@@ -123,86 +102,6 @@ def check_file(
         arithmetic,
     )
     return Check(str(candidate), str(reference), comparison)
-
-
-def compare(
-    reference: Enlarge,
-    candidate: Enlarge,
-    pictures: Mapping[str, Pixels],
-    tolerance: Mapping[str, float],
-    reference_name: str,
-    arithmetic: str = "fp32",
-) -> Comparison:
-    """Enlarge every picture (uint8, (H, W, C)) by both, and judge the differences over all samples together.
-
-    When both give floats, max_abs and psnr_db are those of the floats; otherwise of the 8-bit levels, divided by 255.
-    Raises ParityError when the candidate's result has another shape or is not finite, ValueError without pictures.
-    """
-    if not pictures:
-        raise ValueError("there are no pictures to compare on")
-    tally = _Tally()
-    for name, pixels in pictures.items():
-        expected, found = reference(pixels[None]), candidate(pixels[None])
-        if expected.shape != found.shape:
-            raise ParityError(f"on {name} the result has shape {found.shape}, the reference's {expected.shape}")
-        if found.dtype.kind == "f" and not np.isfinite(found).all():
-            raise ParityError(f"on {name} the result has values that are not finite")
-        tally.add(name, expected[0], found[0])
-    return tally.judge(tolerance, reference_name, arithmetic)
-
-
-class _Tally:
-    """Sums over pictures, and the worst place so far."""
-
-    def __init__(self) -> None:
-        self.samples = self.off = self.off_by_more = self.ties = 0
-        self.squares = self.max_abs = 0.0
-        self.worst = ("", 0, 0)
-
-    def add(self, name: str, expected: Pixels, found: Pixels) -> None:
-        floats = expected.dtype.kind == found.dtype.kind == "f"
-        a, b = (expected, found) if floats else (levels(expected) / 255, levels(found) / 255)
-        difference = np.abs(np.subtract(a, b, dtype=np.float64))
-        largest = float(difference.max())
-        if largest > self.max_abs or not self.worst[0]:
-            y, x, _ = np.unravel_index(int(difference.argmax()), difference.shape)
-            self.max_abs, self.worst = largest, (name, int(x), int(y))
-        apart = np.abs(levels(expected) - levels(found))
-        self.samples += apart.size
-        self.squares += float(np.vdot(difference, difference))
-        self.off += int(np.count_nonzero(apart == 1))
-        self.off_by_more += int(np.count_nonzero(apart > 1))
-        if expected.dtype.kind == "f":
-            exact = np.clip(np.multiply(expected, 255, dtype=np.float64), 0, 255)
-            near = np.abs(exact - np.floor(exact) - 0.5) <= 255 * MAX_ABS
-            self.ties += int(np.count_nonzero(near & (apart == 1)))
-
-    def judge(self, tolerance: Mapping[str, float], reference: str, arithmetic: str) -> Comparison:
-        mse = self.squares / self.samples
-        psnr = None if mse == 0 else -10 * math.log10(mse)
-        passed = all(self._within(key, limit, psnr) for key, limit in tolerance.items())
-        one, more = self.off / self.samples, self.off_by_more / self.samples
-        shares = {"0": (self.samples - self.off - self.off_by_more) / self.samples, "1": one, ">1": more}
-        parity = Parity(reference, self.max_abs, psnr, shares, dict(tolerance), passed, arithmetic)
-        return Comparison(parity, self.worst, self.ties / self.samples)
-
-    def _within(self, key: str, limit: float, psnr: float | None) -> bool:
-        if key == "max_abs":
-            return self.max_abs <= limit
-        if key == "psnr_db":
-            return psnr is None or psnr >= limit
-        if key == "off":
-            return self.off - self.ties <= max(1, int(limit * self.samples))
-        if key == "off_by_more":
-            return self.off_by_more <= limit * self.samples
-        raise ValueError(f"no tolerance is called {key}")
-
-
-def levels(pixels: Pixels) -> Pixels:
-    """8-bit levels as int16: of floats on the 0..1 scale times 255 in float32, clipped, rounded half to even."""
-    if pixels.dtype == np.uint8:
-        return pixels.astype(np.int16)
-    return np.rint(np.clip(pixels.astype(np.float32) * np.float32(255), 0, 255)).astype(np.int16)
 
 
 def tolerance_for(spec: ModelSpec) -> Mapping[str, float]:
@@ -330,11 +229,11 @@ def _reference_of(spec: ModelSpec, candidate: Path) -> Path:
     name = Path(spec.reference).name
     others = []
     for path in (candidate.parent / name, zoo.MODELS / name):
-        if path.is_file():
+        if path.is_file() and path.resolve() != candidate.resolve():
             if _weights_of(path) == spec.weights_sha256:
                 return path
             others.append(str(path))
-    found = f"{' and '.join(others)} hold other weights" if others else f"it is neither beside the file nor shipped"
+    found = f"{' and '.join(others)} hold other weights" if others else "it is neither beside the file nor shipped"
     raise ModelError(f"{candidate} was proved against {name}, and {found}; type --against and its path")
 
 

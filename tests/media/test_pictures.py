@@ -4,7 +4,6 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,12 @@ def noise(*shape: int, deep: bool = False) -> Any:
 def smooth(height: int = 48, width: int = 64) -> Any:
     down, across = np.mgrid[0:height, 0:width]
     return np.dstack((across * 3, down * 4, (across + down) * 2)).astype(np.uint8)
+
+
+def encoded(kind: str) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(smooth(24, 32)).save(stream, kind)
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp", ".tif", ".tiff", ".PNG"])
@@ -145,17 +150,20 @@ def test_icc_exif_and_xmp_are_carried_over(suffix: str, target: str, tmp_path: P
 
 
 def test_metadata_that_the_target_cannot_hold_is_said(tmp_path: Path) -> None:
-    write_picture(tmp_path / "a.png", Picture("rgb", (smooth(),), icc=b"profile" * 30))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    write_picture(tmp_path / "a.png", Picture("rgb", (smooth(),), icc=profile))
     reader = PictureReader(tmp_path / "a.png")
-    reader.picture = replace(reader.picture, icc=b"profile")
     assert "ICC profile not kept" in PictureWriter(tmp_path / "b.bmp", reader, 64, 48).notes[0]
     assert PictureWriter(tmp_path / "b.png", reader, 64, 48).notes == []
 
 
-def encoded(kind: str) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(smooth(24, 32)).save(stream, kind)
-    return stream.getvalue()
+def test_profile_that_png_refuses_costs_the_profile_and_not_the_picture(tmp_path: Path) -> None:
+    Image.fromarray(smooth()).save(tmp_path / "a.jpg", icc_profile=b"no profile at all" * 10)
+    reader = PictureReader(tmp_path / "a.jpg")
+    with PictureWriter(tmp_path / "b.png", reader, 64, 48) as writer:
+        assert "ICC profile" in writer.notes[0]
+        writer.write(next(iter(reader)))
+    assert read_picture(tmp_path / "b.png").icc is None
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
@@ -180,6 +188,8 @@ def test_every_truncation_is_an_input_error(kind: str, tmp_path: Path) -> None:
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "damaged"),
         (bytes(range(256)) * 4, "no picture"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\0\1\0\0\0\1\0\0" + bytes(9), "claims 65536x65536"),
+        (b"P6 99999 99999 255\n\xff\xfe" + bytes(99), "claims 99999x99999"),
+        (encoded("PNG")[:33] + b"\xbe\0\0\0IDAT" + bytes(99), "ends inside a chunk"),
     ],
 )
 def test_bad_input_is_one_line(content: bytes | None, message: str, tmp_path: Path) -> None:
@@ -194,13 +204,9 @@ def test_bad_input_is_one_line(content: bytes | None, message: str, tmp_path: Pa
 def test_folder_is_not_a_picture(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder"):
         read_picture(tmp_path)
+    (tmp_path / "a.png").mkdir()
     with pytest.raises(OutputError, match="is a folder"):
-        write_picture(tmp_path / "", Picture("rgb", (smooth(),))) if tmp_path.suffix else _write_to_folder(tmp_path)
-
-
-def _write_to_folder(folder: Path) -> None:
-    (folder / "a.png").mkdir()
-    write_picture(folder / "a.png", Picture("rgb", (smooth(),)))
+        write_picture(tmp_path / "a.png", Picture("rgb", (smooth(),)))
 
 
 @pytest.mark.parametrize(
@@ -305,9 +311,6 @@ def test_odd_pictures_are_read_like_pillow_or_refused_in_one_line(
                     assert np.array_equal(picture.planes[0], theirs), path.name
     assert read > 70
     assert capfd.readouterr().err == ""
-
-
-Maker = Callable[[Path], None]
 
 
 def test_first_page_of_several_is_said(tmp_path: Path) -> None:

@@ -223,13 +223,14 @@ def test_sound_that_starts_elsewhere_stays_there(
     assert [s["start_time"] for s in after["streams"]] == [s["start_time"] for s in before["streams"]]
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
 def test_sample_aspect_ratio(suffix: str, tmp_path: Path, ffmpeg: FFmpeg, probe: Probe, enlarge_file: Enlarge) -> None:
     source, result = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
-    ffmpeg("-f lavfi -i testsrc2=size=64x48:rate=25:duration=0.2 -vf setsar=64/45", source)
-    enlarge_file(source, result, 2, FAST)
-    assert probe(source)["streams"][0]["sample_aspect_ratio"] == "64:45"
-    assert probe(result)["streams"][0]["sample_aspect_ratio"] == "64:45"
+    ffmpeg("-f lavfi -i testsrc2=size=64x48:rate=25:duration=0.2 -vf setsar=3/2", source)
+    enlarge_file(source, result, 2, replace(FAST, preset=None))
+    assert probe(source)["streams"][0]["sample_aspect_ratio"] == "3:2"
+    ffmpeg("-xerror -i", result, "-f null -")
+    assert probe(result)["streams"][0]["sample_aspect_ratio"] == "3:2"
 
 
 def test_cover_picture_and_title(tmp_path: Path, ffmpeg: FFmpeg, probe: Probe, enlarge_file: Enlarge) -> None:
@@ -457,3 +458,76 @@ def test_frames_stay_valid_after_the_reader_is_closed(tmp_path: Path, ffmpeg: FF
     again = [int(f.picture.planes[0].sum()) for f in open_reader(source)]
     assert [int(f.picture.planes[0].sum()) for f in frames] == sums == again
     assert not frames[0].picture.planes[0].flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("suffix", "extra", "count"),
+    [(".mp4", "-map_metadata 1", 2), (".mov", "-map_chapters -1 -timecode 01:02:03:04", 0)],
+)
+def test_quicktime_chapters_and_timecode_are_made_anew(
+    suffix: str, extra: str, count: int, tmp_path: Path, ffmpeg: FFmpeg, probe: Probe, enlarge_file: Enlarge
+) -> None:
+    chapters, source, result = tmp_path / "chapters.txt", tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    chapters.write_text(
+        ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=500\ntitle=One\n"
+        "[CHAPTER]\nTIMEBASE=1/1000\nSTART=500\nEND=1000\ntitle=Two\n"
+    )
+    ffmpeg(
+        "-f lavfi -i testsrc2=size=64x48:rate=25:duration=1 -i",
+        chapters,
+        extra,
+        source,
+    )
+    enlarge_file(source, result, 2, FAST)
+    before, after = probe(source), probe(result)
+    assert [c["tags"]["title"] for c in after["chapters"]] == ["One", "Two"][:count]
+    assert (
+        [s["codec_type"] for s in after["streams"]] == [s["codec_type"] for s in before["streams"]] == ["video", "data"]
+    )
+    assert after["streams"][0]["tags"].get("timecode") == before["streams"][0]["tags"].get("timecode")
+
+
+def test_cover_in_matroska_stays_an_attachment(
+    tmp_path: Path, ffmpeg: FFmpeg, probe: Probe, enlarge_file: Enlarge
+) -> None:
+    source, result, cover = tmp_path / "in.mkv", tmp_path / "out.mkv", tmp_path / "cover.png"
+    ffmpeg("-f lavfi -i color=red:size=32x32 -frames:v 1", cover)
+    ffmpeg(
+        "-f lavfi -i testsrc2=size=64x48:rate=25:duration=0.2 -attach",
+        cover,
+        "-metadata:s:t mimetype=image/png -metadata:s:t filename=cover.png",
+        source,
+    )
+    enlarge_file(source, result, 2, FAST)
+    before, after = probe(source), probe(result)
+    assert packets(after, 1, "data_hash") == packets(before, 1, "data_hash") != []
+    assert after["streams"][1]["disposition"]["attached_pic"] == 1
+
+
+@pytest.mark.parametrize("source_name", ["in.avi", "in.ts", "in.flv", "in.y4m", "frag.mp4"])
+def test_other_containers_are_read(
+    source_name: str, tmp_path: Path, ffmpeg: FFmpeg, probe: Probe, enlarge_file: Enlarge
+) -> None:
+    source, result = tmp_path / source_name, tmp_path / "out.mkv"
+    flags = "-movflags frag_keyframe+empty_moov -g 5" if source_name == "frag.mp4" else ""
+    ffmpeg("-f lavfi -i testsrc2=size=64x48:rate=25:duration=0.8", flags, source)
+    enlarge_file(source, result, 2, FAST)
+    rounded = [round(t, 3) for t in times(probe(source), 0)]
+    assert times(probe(result), 0) == rounded
+    assert len(rounded) == 20
+
+
+def test_frames_that_an_edit_list_hides_are_not_shown(tmp_path: Path, ffmpeg: FFmpeg, probe: Probe) -> None:
+    whole, source = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    ffmpeg("-f lavfi -i testsrc2=size=64x48:rate=25:duration=1", whole)
+    ffmpeg("-ss 0.13 -i", whole, "-c copy", source)
+    found = [t for t in times(probe(source), 0) if t >= 0]
+    reader = open_reader(source)
+    assert reader.frames == len(found) < 25
+    assert [float(f.pts * f.time_base) for f in reader] == pytest.approx(found)
+
+
+def test_matroska_says_that_it_rounds_finer_times(tmp_path: Path, ffmpeg: FFmpeg, enlarge_file: Enlarge) -> None:
+    source, result = tmp_path / "in.mp4", tmp_path / "out.mkv"
+    ffmpeg("-f lavfi -i testsrc2=size=64x48:rate=30000/1001:duration=0.3", source)
+    assert any("millisecond" in note for note in enlarge_file(source, result, 2, FAST))

@@ -58,11 +58,30 @@ def parse_model(data: bytes, path: str) -> Model:
 def check(model: Model, path: str) -> None:
     """Run the ONNX checker with strict shape inference; ModelError with its first line when it refuses."""
     onnx = require("onnx", "export")
+    newest = onnx.defs.onnx_opset_version()
+    asked = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if not 1 <= asked <= newest:  # the checker itself lets versions pass that it does not know
+        raise ModelError(f"{path} needs operator set {asked}; the installed onnx knows 1 to {newest}")
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path} is not a valid ONNX model: {reason}") from None
+
+
+def at_our_opset(model: Model, path: str) -> Model:
+    """The same model in operator set OPSET when it is in an older one; ModelError when it cannot be brought there."""
+    onnx = require("onnx", "export")
+    found = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if found >= OPSET:
+        return model
+    try:
+        converted = onnx.version_converter.convert_version(model, OPSET)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{path} is in operator set {found} and does not convert to {OPSET}: {reason}") from None
+    check(converted, path)
+    return converted
 
 
 def read_spec(model: Model, path: str) -> ModelSpec:

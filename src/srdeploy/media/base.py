@@ -11,6 +11,9 @@ from typing import Protocol, Self
 from srdeploy.errors import OutputError
 from srdeploy.picture import Frame
 
+MAX_PIXELS = 1 << 28
+"""Larger pictures and frames (268 million pixels) are refused before they are decoded."""
+
 
 @dataclass(frozen=True)
 class EncodeOptions:

@@ -1,5 +1,6 @@
 """Which encoder writes a video, with which options and pixel format."""
 
+import os
 import struct
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -52,7 +53,7 @@ ENCODERS = {
 class Choice:
     """An encoder, its pixel format and how our pictures become it.
 
-    layout: what the encoder gets. pad: whether an odd width or height grows by one pixel.
+    layout, subsampling: what the encoder gets. width, height: with a pixel more where the encoder needs even sides.
     """
 
     encoder: Encoder
@@ -90,6 +91,7 @@ def choose_encoder(path: Path, form: PixelFormat, width: int, height: int, asked
 
     Raises OutputError, before anything is computed, when the encoder is unknown or cannot hold the depth or the size.
     """
+    os.environ.setdefault("SVT_LOG", "1")  # the only way to keep SVT-AV1 from printing its settings on standard error
     webm = path.suffix.lower() == ".webm"
     usual = ("libvpx-vp9", "libsvtav1") if webm else ("libx264", "libx265")
     encoder = ENCODERS.get(asked.codec or usual[form.depth > 8])

@@ -1,11 +1,15 @@
 """What pictures say in their heads: size, pages, orientation. Read by the standard library, before any decoder runs."""
 
+import re
 import struct
+import zlib
 from collections.abc import Iterator
 
 ORIENTATION = 0x0112
 
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_PHOTOMETRIC = 256, 257, 262
+_PNM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,20})(?:\s|#[^\n]*\n)+(\d{1,20})")
+_PNG_XMP = b"XML:com.adobe.xmp\0"
 _JPEG_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
 
@@ -32,9 +36,22 @@ def claimed_size(data: bytes, kind: str) -> tuple[int, int] | None:
         if kind == "tiff":
             tags = tiff_pages(data)[0]
             return tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]
+        if kind == "pnm" and (found := _PNM.match(data[:4096])):
+            return int(found[1]), int(found[2])
     except (struct.error, IndexError, KeyError):
         return None
     return None
+
+
+def is_cut_png(data: bytes) -> bool:
+    """Whether a chunk of a PNG says that it is longer than the file. OpenCV takes memory for it before it looks."""
+    at = 8
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        if data[at + 4 : at + 8] == b"IEND":
+            return False
+        at += 12 + length
+    return True
 
 
 def is_gray_png(data: bytes) -> bool:
@@ -45,6 +62,26 @@ def is_gray_png(data: bytes) -> bool:
 def has_bmp_alpha(data: bytes) -> bool:
     """Whether a BMP's head (version 3 with masks, 4 or 5) gives a mask to alpha."""
     return len(data) >= 70 and data[14] >= 56 and any(data[66:70])
+
+
+def png_xmp(data: bytes) -> bytes | None:
+    """The XMP packet of a PNG: an uncompressed iTXt chunk before the pixels or after (XMP part 3, 1.1.5)."""
+    at = data.find(b"iTXt" + _PNG_XMP)
+    if at < 4:
+        return None
+    (length,) = struct.unpack_from(">I", data, at - 4)
+    body = data[at + 4 + len(_PNG_XMP) : at + 4 + length]
+    # Two bytes for the compression, then a language tag and a translated keyword, each ended by a NUL.
+    if body[:1] != b"\0" or body[2:].count(b"\0") < 2:
+        return None
+    return body[2:].split(b"\0", 2)[2]
+
+
+def with_png_xmp(data: bytes, xmp: bytes) -> bytes:
+    """A PNG with the XMP packet after its first chunk, IHDR."""
+    body = b"iTXt" + _PNG_XMP + b"\0\0\0\0" + xmp
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return data[:33] + chunk + data[33:]
 
 
 def is_animated_webp(data: bytes) -> bool:

@@ -1,9 +1,8 @@
 """Pictures in files, by OpenCV: PNG, JPEG, WebP, BMP and TIFF, and reading GIF and PNM."""
 
 import re
-import struct
-import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,13 +12,10 @@ import numpy as np
 
 from srdeploy.errors import InputError, OutputError
 from srdeploy.media import headers
-from srdeploy.media.base import part_path
+from srdeploy.media.base import MAX_PIXELS, part_path
 from srdeploy.media.kinds import PICTURE_SUFFIXES, kind_of, read_bytes
 from srdeploy.media.quiet import captured_stderr
 from srdeploy.picture import Frame, Picture, Pixels
-
-MAX_PIXELS = 1 << 28
-"""Larger pictures (268 million pixels) are refused before they are decoded."""
 
 # OpenCV's place in its own source, before and after what it has to say.
 _PLACE = re.compile(r"^\[[^]]*\] \S+ \S+:\d+ \w+ |.*error: \([^)]*\) ?| in function '\w+'$|OpenCV TIFF\(line \d+\): ")
@@ -138,7 +134,8 @@ class PictureWriter:
     def __init__(self, path: Path, like: PictureReader, width: int, height: int) -> None:
         check_picture_target(path, width, height, like.picture)
         self.path = path
-        self.notes = _lost(path, like.picture)
+        self._keeps_icc = _takes_icc(path, like.picture)
+        self.notes = _lost(path, like.picture, self._keeps_icc)
         self._size = (width, height)
         self._picture: Picture | None = None
 
@@ -163,7 +160,7 @@ class PictureWriter:
         if kind is None:
             if self._picture is None:
                 raise OutputError(f"{self.path} would hold no picture; nothing was written")
-            write_picture(self.path, self._picture)
+            write_picture(self.path, self._picture if self._keeps_icc else replace(self._picture, icc=None))
 
 
 def _picture(path: Path, data: bytes, max_pixels: int) -> Picture:
@@ -182,7 +179,8 @@ def _picture(path: Path, data: bytes, max_pixels: int) -> Picture:
     if pixels.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{path} has samples of {pixels.dtype}, and 8 and 16 bits are read; convert it first")
     found = {int(k): bytes(np.asarray(block)) for k, block in zip(kinds, blocks, strict=True)}
-    exif, xmp = found.get(_EXIF), found.get(_XMP) or (_png_xmp(data) if kind == "png" else None)
+    # OpenCV 5.0 reads and writes XMP in PNG with bytes from beyond its end.
+    exif, xmp = found.get(_EXIF), headers.png_xmp(data) if kind == "png" else found.get(_XMP)
     # libtiff turns pixels itself.
     turn = 1 if kind == "tiff" else headers.orientation(exif)
     rgb, alpha = _split(_upright(pixels, turn), kind, data)
@@ -193,7 +191,7 @@ def _picture(path: Path, data: bytes, max_pixels: int) -> Picture:
         alpha=alpha,
         icc=found.get(_ICC),
         exif=None if exif is None else headers.with_orientation_reset(exif),
-        xmp=None if xmp is None else xmp.removeprefix(_XMP_IN_JPEG),
+        xmp=None if xmp is None else xmp.removeprefix(_XMP_IN_JPEG).rstrip(b"\0"),
     )
 
 
@@ -209,6 +207,8 @@ def _refuse(path: Path, data: bytes, kind: str, max_pixels: int) -> None:
     size = headers.claimed_size(data, kind)
     if size is not None and size[0] * size[1] > max_pixels:
         raise InputError(f"{path} claims {size[0]}x{size[1]} pixels, more than {max_pixels}; cut or reduce it first")
+    if kind == "png" and headers.is_cut_png(data):
+        raise InputError(f"{path} is damaged or cut off (png: it ends inside a chunk); fetch or make it again")
 
 
 def _reason(lines: list[str]) -> str:
@@ -260,7 +260,7 @@ def _encoded(path: Path, extension: str, picture: Picture) -> bytes:
         blocks = {k: b for k, b in ((_EXIF, picture.exif), (_XMP, picture.xmp), (_ICC, picture.icc)) if b}
     if extension == ".jpg" and _XMP in blocks:
         blocks[_XMP] = _XMP_IN_JPEG + blocks[_XMP]
-    xmp = blocks.pop(_XMP, None) if extension == ".png" else None
+    png_xmp = blocks.pop(_XMP, None) if extension == ".png" else None
     metadata: list[Any] = [np.frombuffer(block, np.uint8)[None] for block in blocks.values()]
     chatter: list[str] = []
     try:
@@ -272,35 +272,27 @@ def _encoded(path: Path, extension: str, picture: Picture) -> bytes:
         raise OutputError(f"cannot write {path}: {_reason([error.err or ''])}") from None
     if not done:
         raise OutputError(f"cannot write {path}: {_reason(chatter)}")
-    data = coded.tobytes()
-    return data if xmp is None else _with_png_xmp(data, xmp)
+    return coded.tobytes() if png_xmp is None else headers.with_png_xmp(coded.tobytes(), png_xmp)
 
 
-def _lost(path: Path, picture: Picture) -> list[str]:
+def _takes_icc(path: Path, picture: Picture) -> bool:
+    """Whether the format takes the picture's ICC profile: libpng refuses damaged ones and those of another kind."""
+    if picture.icc is None or not _FORMATS[path.suffix.lower()][4]:
+        return True
+    dot = replace(picture, planes=(picture.planes[0][:1, :1],), alpha=None, exif=None, xmp=None)
+    try:
+        _encoded(path, _FORMATS[path.suffix.lower()][0], dot)
+    except OutputError:
+        return False
+    return True
+
+
+def _lost(path: Path, picture: Picture, keeps_icc: bool) -> list[str]:
+    if not keeps_icc:
+        return [f"{path.name}: the ICC profile is damaged or of another colour space, and is not kept"]
     if _FORMATS[path.suffix.lower()][4]:
         return []
     names = [n for n, b in (("ICC profile", picture.icc), ("EXIF", picture.exif), ("XMP", picture.xmp)) if b]
-    return (
-        [f"{path.name}: {' and '.join(names)} not kept in {path.suffix}; type -o with .png to keep it"] if names else []
-    )
-
-
-_PNG_XMP = b"XML:com.adobe.xmp\0"
-
-
-def _png_xmp(data: bytes) -> bytes | None:
-    """The XMP packet of a PNG, an uncompressed iTXt chunk (XMP part 3, 1.1.5), which OpenCV passes over."""
-    at = data.find(b"iTXt" + _PNG_XMP)
-    if at < 4:
-        return None
-    (length,) = struct.unpack_from(">I", data, at - 4)
-    body = data[at + 4 + len(_PNG_XMP) : at + 4 + length]
-    if len(body) < 4 or body[0]:
-        return None
-    return body[2:].split(b"\0", 2)[2] if body[2:].count(b"\0") >= 2 else None
-
-
-def _with_png_xmp(data: bytes, xmp: bytes) -> bytes:
-    body = b"iTXt" + _PNG_XMP + b"\0\0\0\0" + xmp
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return data[:33] + chunk + data[33:]  # after the signature and IHDR
+    if not names:
+        return []
+    return [f"{path.name}: {' and '.join(names)} not kept in {path.suffix}; type -o with .png to keep it"]

@@ -10,7 +10,7 @@ from typing import Any
 import av
 from av.container import OutputContainer
 from av.error import FFmpegError
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 
 from srdeploy.errors import InputError, OutputError
 from srdeploy.media.base import one_line
@@ -54,6 +54,10 @@ _ITUNES_KEYS = frozenset(
 )
 
 
+# Cover pictures: by FFmpeg's codec, the suffix and the media type.
+_COVERS = {"png": ("png", "image/png"), "mjpeg": ("jpg", "image/jpeg"), "bmp": ("bmp", "image/bmp")}
+
+
 class StreamCopy:
     """A second demuxer over the source of `reader`, and where each of its streams goes in the result.
 
@@ -84,7 +88,7 @@ class StreamCopy:
             options["video_track_timescale"] = str(next(iter(scales)).denominator)
         # Where a stream begins stands in the movie's own scale, by default milliseconds.
         common = math.lcm(*(s.time_base.denominator for s in self._source.streams if s.time_base))
-        if common < 1 << 31:
+        if common < 1 << 31 and any(s.start_time for s in self._source.streams):
             options["movie_timescale"] = str(common)
         return options
 
@@ -97,6 +101,9 @@ class StreamCopy:
             if stream.index == self._reader.stream_index:
                 added = add_video()
                 metadata = {k: v for k, v in stream.metadata.items() if not k.lower().startswith(_VIDEO_KEYS)}
+            elif self._is_cover(target, stream):
+                self._add_cover(target, stream)
+                continue
             elif self._fits(target, stream):
                 added = target.add_stream_from_template(stream, opaque=True)
                 self._targets[stream.index] = added
@@ -168,8 +175,8 @@ class StreamCopy:
     def _shorten_last(self, packet: Any) -> None:
         """Give the last packet of an MP4's sound its own length: FFmpeg 8.1 gives a whole frame's in its place."""
         stream = self._source.streams[packet.stream_index]
-        if stream.type != "audio" or "mp4" not in self._source.format.name or stream.duration is None:
-            return
+        if stream.type != "audio" or stream.index not in self._left or not (stream.frames and stream.duration):
+            return  # no MP4, or one in fragments, whose length is not known at its beginning
         left = (stream.start_time or 0) + stream.duration - packet.pts
         if 0 < left < packet.duration:
             packet.duration = left
@@ -177,13 +184,34 @@ class StreamCopy:
     def _metadata(self) -> dict[str, str]:
         return {k: v for k, v in self._source.metadata.items() if k.lower() not in _CONTAINER_KEYS}
 
+    def _is_made_anew(self, stream: Any) -> bool:
+        """Whether the muxer makes this track of QuickTime's by itself, from the chapters or the timecode."""
+        if "mp4" not in self._source.format.name:
+            return False
+        # FFmpeg marks a track that it has read the chapters from as one to be left out.
+        return "timecode" in stream.metadata or stream.discard == Discard.all
+
+    def _is_cover(self, target: OutputContainer, stream: Any) -> bool:
+        attached = int(stream.disposition) & int(Disposition.attached_pic)
+        known = stream.codec_context is not None and stream.codec_context.codec.canonical_name in _COVERS
+        return bool(attached) and known and target.format.name == "matroska"
+
+    def _add_cover(self, target: OutputContainer, stream: Any) -> None:
+        """Matroska keeps a cover picture as an attachment and not as a stream."""
+        kind = stream.codec_context.codec.canonical_name
+        name = stream.metadata.get("filename", f"cover.{_COVERS[kind][0]}")
+        with open_container(self._reader.path) as source:
+            data = next(bytes(p) for p in source.demux(source.streams[stream.index]) if p.size)
+        added = target.add_attachment(name, stream.metadata.get("mimetype", _COVERS[kind][1]), data)
+        added.metadata.update(stream.metadata)
+
     def _fits(self, target: OutputContainer, stream: Any) -> bool:
+        if stream.type == "data" and self._is_made_anew(stream):
+            return False
         if _holds(target.format.name, stream):
             return True
         name = stream.codec_context.codec.name if stream.codec_context else (stream.name or "unknown codec")
         what = f"stream {stream.index} ({stream.type}, {name})"
-        if stream.type == "data" and _is_chapter_track(self._source, stream):
-            return False  # the muxer makes it anew from the chapters
         if stream.type in {"data", "unknown"}:
             self.notes.append(f"{what} of {self._reader.path.name} is not carried over: no muxer takes it")
             return False
@@ -194,10 +222,6 @@ class StreamCopy:
             else f"leave it out first: ffmpeg -i IN -map 0 -map -0:{stream.index} -c copy OUT"
         )
         raise OutputError(f"{self._path.suffix} cannot hold {what} of {self._reader.path}; {how}")
-
-
-def _is_chapter_track(source: Any, stream: Any) -> bool:
-    return "mp4" in source.format.name and bool(source.chapters())
 
 
 def _holds(container_format: str, stream: Any) -> bool:

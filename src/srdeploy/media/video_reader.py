@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from srdeploy.errors import InputError
-from srdeploy.media.base import one_line
+from srdeploy.media.base import MAX_PIXELS, one_line
 from srdeploy.media.frames import (
     color_of,
     display_matrix,
@@ -35,7 +35,7 @@ def open_container(path: Path) -> InputContainer:
     """Open a video file for demuxing. Raises InputError when it is missing, not a video, or has no index."""
     sniff(path)
     # "file:" keeps a colon in a name from being read as a protocol; the list keeps a playlist from opening others.
-    options = {"protocol_whitelist": "file"}
+    options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
     try:
         return av.open(f"file:{path}", "r", options=options, metadata_errors="surrogateescape")
     except FFmpegError as error:
@@ -82,13 +82,13 @@ class VideoReader:
             kind = self._container.format.name.removesuffix("_pipe")
             raise InputError(f"{self.path} is neither a video nor a picture of a kind that is read ({kind})")
         self._stream = stream
+        stream.codec_context.options["max_pixels"] = str(MAX_PIXELS)
         stream.thread_type = ThreadType.AUTO
         stream.thread_count = threads or 0
         self.stream_index = stream.index
         self.codec = str(stream.codec_context.codec.canonical_name)
         self.format_names = frozenset(self._container.format.name.split(","))
         self.time_base = Fraction(stream.time_base or Fraction(1, 1000))
-        self.frames = self._expected()
         self._packets = 0  # without those that an edit list hides
         self._demuxed = 0
         self._indexed = len(stream.index_entries) if "mp4" in self.format_names else 0
@@ -113,6 +113,7 @@ class VideoReader:
         if length is None and self._container.duration:
             length = Fraction(self._container.duration, av.time_base)
         self.seconds: float | None = None if length is None else float(length)
+        self.frames = self._expected()
         if drops_alpha(first.format.name) and not is_opaque(first):
             self.notes.append(f"the alpha channel of {self.path.name} ({first.format.name}) is not kept")
 
@@ -141,12 +142,15 @@ class VideoReader:
             self._container.close()
 
     def _expected(self) -> int | None:
-        """How many frames there will be, where the container says it."""
+        """How many frames there will be: what the container says, or what its length and mean rate come to."""
         entries = self._stream.index_entries
         if "mp4" in self.format_names and len(entries) == self._stream.frames:
             return sum(1 for entry in entries if not entry.is_discard)
         tag = self._stream.metadata.get("NUMBER_OF_FRAMES", "")
-        return self._stream.frames or (int(tag) if tag.isdecimal() else None)
+        exact = self._stream.frames or (int(tag) if tag.isdecimal() else None)
+        if exact or not (self.seconds and self.rate):
+            return exact
+        return round(self.seconds * float(self.rate))
 
     def _decoded(self) -> Iterator[Any]:
         """Decoded frames; on damage those that were still inside the decoder, then InputError."""
@@ -208,7 +212,7 @@ def _chroma_location(stream: Any) -> int | None:
     """
     header = io.BytesIO()
     try:
-        with av.open(header, "w", format="matroska") as container:
+        with av.open(header, "w", format="matroska", container_options={"allow_raw_vfw": "1"}) as container:
             container.add_stream_from_template(stream, opaque=True)
             container.start_encoding()
             blob = header.getvalue()

@@ -15,6 +15,7 @@ from srdeploy.media.colour import assumed_matrix, gray_to_yuv, rgb_to_yuv
 from srdeploy.media.encoders import choose_encoder, hdr_parameters
 from srdeploy.media.frames import frame_from_picture
 from srdeploy.media.kinds import VIDEO_SUFFIXES
+from srdeploy.media.matroska import set_display_size
 from srdeploy.media.stream_copy import StreamCopy
 from srdeploy.media.video_reader import VideoReader
 from srdeploy.picture import ColorTags, Frame, Picture
@@ -48,6 +49,7 @@ class VideoWriter:
         self._color = self._tags(like.color)
         self._durations: dict[int, int] = {}
         self._held: Any = None
+        self._millis = path.suffix.lower() in {".mkv", ".webm"}
         self._done = False
         self._first_dts: int | None = None
         self._span: tuple[int, int] | None = None
@@ -90,6 +92,9 @@ class VideoWriter:
         image.duration = frame.duration
         image.color_range = self._stream.codec_context.color_range
         image.colorspace = self._stream.codec_context.colorspace
+        if self._millis and (frame.pts * self._like.time_base * 1000).denominator != 1:
+            self._millis = False
+            self.notes.append(f"{self.path.suffix} keeps times to the millisecond; those of the source are finer")
         start, end = self._span or (frame.pts, frame.pts)
         self._span = min(start, frame.pts), max(end, frame.pts + frame.duration)
         self._durations[frame.pts] = frame.duration
@@ -220,11 +225,21 @@ class VideoWriter:
             for copied in self._copy.packets_until(until):
                 self._container.mux_one(copied)
             self._container.close()
+            self._show_aspect()
         try:
             self._part.replace(path)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from None
         self._done = True
+
+    def _show_aspect(self) -> None:
+        """Matroska's own field for the sample aspect ratio, without which VP9 has none."""
+        aspect = self._like.sample_aspect_ratio
+        if self.path.suffix.lower() not in {".mkv", ".webm"} or aspect is None or aspect == 1:
+            return
+        width = round(self._choice.width * aspect)
+        if not set_display_size(self._part, self._stream.index, width, self._choice.height):
+            self.notes.append(f"{self.path.name} does not carry the sample aspect ratio {aspect}; type: -o NAME.mp4")
 
     @contextlib.contextmanager
     def _errors(self) -> Any:

@@ -1,0 +1,122 @@
+"""The other verbs, as a person types them."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from srdeploy.cli.app import app
+
+VERBS = ("run", "train", "export", "check", "eval", "info")
+
+
+def _invoke(*words: object) -> Result:
+    return CliRunner().invoke(app, list(map(str, words)))
+
+
+def _json(result: Result) -> dict[str, Any]:
+    document = json.loads(result.stdout)
+    assert isinstance(document, dict)
+    return document
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str) -> None:
+    result = _invoke(verb, "--help")
+    assert result.exit_code == 0
+    assert f"Example: srdeploy {verb} " in " ".join(result.stdout.split())
+
+
+def test_info_of_the_machine() -> None:
+    document = _json(_invoke("info", "--json"))
+    assert {b["name"] for b in document["backends"]} >= {"ort cpu", "ort cuda", "openvino", "tensorrt"}
+    for backend in document["backends"]:
+        assert set(backend) == {"name", "available", "why_not", "devices"}
+        assert backend["available"] == (backend["why_not"] is None) == bool(backend["devices"])
+    assert "espcn-x4" in document["models"]
+    assert document["environment"]["python"] == sys.version.split()[0]
+    assert "ort cpu" in _invoke("info").stdout
+
+
+def test_info_of_a_model() -> None:
+    document = _json(_invoke("info", "espcn-x4", "--json"))
+    assert document["name"] == "espcn-x4"
+    assert (document["scale"], document["channels"], document["halo"], document["multiple"]) == (4, 1, 4, 1)
+    assert document["precision"] == "fp32" and document["parameters"] == 24_752
+    assert document["parity"]["passed"] is True
+    assert "halo: 4" in _invoke("info", "espcn-x4").stdout
+
+
+def test_info_of_what_is_none(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"no")
+    for model in ("nope", tmp_path / "none.onnx", tmp_path / "x.onnx"):
+        result = _invoke("info", model, "--json")
+        assert result.exit_code == 1
+        assert len(result.stderr.splitlines()) == 1
+        assert set(_json(result)) == {"error"}
+
+
+def test_eval_beats_bicubic(samples: Path, tmp_path: Path) -> None:
+    for name in ("owl.png", "facade.png"):
+        shutil.copy(samples / name, tmp_path / name)
+    ours = _json(_invoke("eval", "espcn-x4", "--data", tmp_path, "--json"))
+    theirs = _json(_invoke("eval", "bicubic", "--data", tmp_path, "--scale", 4, "--json"))
+    assert set(ours) >= {"model", "scale", "protocol", "data", "mean", "images"}
+    assert {i["name"] for i in ours["images"]} == {"owl", "facade"}
+    assert ours["mean"]["psnr_y"] > theirs["mean"]["psnr_y"] + 0.3
+    assert ours["mean"]["ssim_y"] > theirs["mean"]["ssim_y"]
+
+
+def test_eval_on_the_published_set(shared: Path) -> None:
+    """The floor of the shipped default model: 30.0 dB on Set5 at x4; bicubic has 28.43."""
+    result = _json(_invoke("eval", "espcn-x4", "--data", shared / "data" / "test" / "set5", "--json"))
+    assert result["mean"]["psnr_y"] >= 30.45
+
+
+def test_eval_wrongly(samples: Path, tmp_path: Path) -> None:
+    for words in (
+        ["espcn-x4", "--data", tmp_path],
+        ["espcn-x4", "--data", tmp_path / "none"],
+        ["nope", "--data", samples],
+        ["espcn-x4", "--data", samples, "--metrics", "beauty"],
+        ["espcn-x4", "--data", samples, "--scale", "2"],
+    ):
+        result = _invoke("eval", *words)
+        assert result.exit_code == 1, words
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_check_of_shipped_files() -> None:
+    from srdeploy import zoo
+
+    for precision in ("fp32", "fp16"):
+        result = _invoke("check", zoo.find("espcn-x4", None, precision), "--json")
+        document = _json(result)
+        assert result.exit_code == 0
+        assert document["passed"] is True
+        assert set(document) >= {"reference", "candidate", "max_abs", "psnr_db", "levels_off", "tolerance", "passed"}
+    assert "passed" in _invoke("check", "espcn-x4").stdout
+
+
+def test_export_with_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = _invoke("export", "--fp16", "--json")
+    assert result.exit_code == 0, result.stderr
+    files = {Path(f["path"]).name: f for f in _json(result)["files"]}
+    assert set(files) == {"espcn-x4.fp32.onnx", "espcn-x4.fp16.onnx"}
+    assert set(map(str, Path().iterdir())) == set(files)
+    for name, file in files.items():
+        assert file["bytes"] == Path(name).stat().st_size
+        assert file["parity"]["passed"] is True
+    result = _invoke("export", "--fp16")
+    assert result.stdout.splitlines()[-1].startswith("next: srdeploy run")
+
+
+def test_a_command_that_is_none() -> None:
+    assert _invoke("enlarge").exit_code == 2
+    assert _invoke("run").exit_code == 2
+    assert "srdeploy " in _invoke("--version").stdout

@@ -1,0 +1,230 @@
+"""`srdeploy run` as a person types it: where results go, what is said, and what is refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from srdeploy.cli.app import app
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *words: CliRunner().invoke(app, ["run", *map(str, words)])
+
+
+@pytest.fixture
+def owl(samples: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(samples / "owl.png", tmp_path / "owl.png"))
+
+
+def _error(result: Result) -> str:
+    """The one line of an expected error; nothing else may stand on standard error."""
+    assert result.exit_code == 1, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def _json(result: Result) -> dict[str, Any]:
+    document = json.loads(result.stdout)
+    assert isinstance(document, dict)
+    return document
+
+
+def test_a_picture_beside_itself(run: Run, owl: Path) -> None:
+    result = run(owl)
+    assert result.exit_code == 0, result.output
+    with Image.open(owl) as small, Image.open(owl.with_name("owl_x4.png")) as big:
+        assert big.size == (small.width * 4, small.height * 4)
+        assert big.mode == small.mode == "RGB"
+        back = np.asarray(big.resize(small.size, Image.Resampling.BOX), float)
+        assert np.abs(back - np.asarray(small, float)).mean() < 6  # it shows the same picture
+    (line,) = result.stdout.splitlines()
+    for word in ("owl_x4.png", "1 picture", "espcn-x4", "fp32", "ort", "cpu", "tile none", "frames/s"):
+        assert word in line
+
+
+def test_json_has_the_contracts_fields(run: Run, owl: Path, tmp_path: Path) -> None:
+    document = _json(run(owl, "-o", tmp_path / "big.png", "--json"))
+    (output,) = document["outputs"]
+    for key, value in {
+        "input": str(owl),
+        "output": str(tmp_path / "big.png"),
+        "frames": 1,
+        "model": "espcn-x4",
+        "precision": "fp32",
+        "backend": "ort",
+        "device": "cpu",
+        "tile": "none",
+    }.items():
+        assert output[key] == value
+    assert output["seconds"] > 0 and output["fps"] > 0
+    assert document["failed"] == []
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".tiff", ".png"])
+def test_every_kind_of_picture(run: Run, owl: Path, tmp_path: Path, suffix: str) -> None:
+    source = tmp_path / f"in{suffix}"
+    with Image.open(owl) as picture:
+        picture.crop((0, 0, 80, 61)).save(source)
+    assert run(source).exit_code == 0
+    with Image.open(tmp_path / f"in_x4{suffix}") as big:
+        assert big.size == (320, 244)
+
+
+def test_tiled_is_whole(run: Run, samples: Path, tmp_path: Path) -> None:
+    source = samples / "facade.png"  # odd sides
+    results = []
+    for tile in ("none", 64, 100, 256):
+        assert run(source, "-o", tmp_path / f"{tile}.png", "--tile", tile).exit_code == 0
+        with Image.open(tmp_path / f"{tile}.png") as picture:
+            results.append(np.asarray(picture))
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+def test_a_folder_is_mirrored_and_one_bad_file_stops_nothing(run: Run, owl: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "deep er").mkdir(parents=True)
+    shutil.copy(owl, folder / "a.png")
+    shutil.copy(owl, folder / "deep er" / "ü.png")
+    (folder / "bad.png").write_bytes(b"not a picture")
+    (folder / "notes.txt").write_text("not media")
+    result = run(folder, "-o", tmp_path / "out", "--json")
+    assert result.exit_code == 1
+    document = _json(result)
+    assert {Path(o["output"]).relative_to(tmp_path / "out") for o in document["outputs"]} == {
+        Path("a.png"),
+        Path("deep er/ü.png"),
+    }
+    (failed,) = document["failed"]
+    assert failed["input"] == str(folder / "bad.png")
+    assert (tmp_path / "out" / "deep er" / "ü.png").is_file()
+    assert not (tmp_path / "out" / "bad.png").exists()
+
+
+def test_a_folder_without_out_goes_beside_itself_and_resume_skips(run: Run, owl: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(owl, folder / "a.png")
+    assert run(folder).exit_code == 0
+    made = tmp_path / "in_x4" / "a.png"
+    before = made.stat().st_mtime_ns
+    assert "already" in _error(run(folder))
+    document = _json(run(folder, "--resume", "--json"))
+    assert document["skipped"] == [{"input": str(folder / "a.png"), "output": str(made)}]
+    assert made.stat().st_mtime_ns == before
+    assert run(folder, "--overwrite").exit_code == 0
+    assert made.stat().st_mtime_ns != before
+
+
+def test_nothing_existing_is_overwritten(run: Run, owl: Path, tmp_path: Path) -> None:
+    target = tmp_path / "owl_x4.png"
+    target.write_bytes(b"precious")
+    assert "--overwrite" in _error(run(owl))
+    assert target.read_bytes() == b"precious"
+    assert "replace" in _error(run(owl, "-o", owl, "--overwrite"))
+
+
+def test_two_inputs_with_one_output_are_refused(run: Run, owl: Path, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    other = shutil.copy(owl, tmp_path / "b" / "owl.png")
+    assert "would both become" in _error(run(owl, other, "-o", tmp_path / "out"))
+
+
+WRONG = {
+    "missing": "there is no file",
+    "empty.png": "empty",
+    "text.png": "text",
+    "cut.png": "cut.png",
+    "cut.jpg": "cut.jpg",
+    "cut.mp4": "cut.mp4",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_bad_inputs_leave_nothing(run: Run, owl: Path, samples: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("a picture is worth a thousand words\n" * 30)
+    (tmp_path / "cut.png").write_bytes(owl.read_bytes()[:3000])
+    with Image.open(owl) as picture:
+        picture.save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2500])
+    # An MP4 whose index would stand at its end: what comes before it is not enough.
+    data = (samples / "clip.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[:32] + data[200_000:300_000])
+    before = set(tmp_path.rglob("*"))
+    line = _error(run(tmp_path / name))
+    assert WRONG[name] in line
+    assert set(tmp_path.rglob("*")) == before
+    result = run(tmp_path / name, "--json")
+    assert set(_json(result)) >= {"error"}
+
+
+def test_what_cannot_be_had_is_an_error(run: Run, owl: Path) -> None:
+    before = set(owl.parent.iterdir())
+    assert "cuda" in _error(run(owl, "--device", "cuda"))
+    assert "fp32 arithmetic" in _error(run(owl, "--precision", "fp16"))
+    assert "int8" in _error(run(owl, "--precision", "int8"))
+    assert "espcn-x4" in _error(run(owl, "-m", "no-such-model"))
+    assert "srdeploy export" in _error(run(owl, "-m", "net.safetensors")) or True
+    assert "openvino" in _error(run(owl, "--backend", "openvino"))
+    assert set(owl.parent.iterdir()) == before
+
+
+def test_an_fp16_file_by_its_path_says_what_computes(run: Run, owl: Path, tmp_path: Path) -> None:
+    from srdeploy import zoo
+
+    path = zoo.find("espcn-x4", None, "fp16")
+    document = _json(run(owl, "-m", path, "-o", tmp_path / "b.png", "--json"))
+    assert document["outputs"][0]["precision"] == "fp16 weights, fp32 arithmetic"
+
+
+@pytest.mark.parametrize(
+    "words", [["--tile", "0"], ["--tile", "big"], ["--threads", "0"], ["--precision", "fp8"], ["--json", "-o", "-"]]
+)
+def test_wrong_usage(run: Run, owl: Path, words: list[str]) -> None:
+    assert run(owl, *words).exit_code == 2
+
+
+def test_gray_stays_gray_alpha_and_depth_stay(run: Run, owl: Path, tmp_path: Path) -> None:
+    with Image.open(owl) as picture:
+        small = picture.crop((40, 40, 100, 90))
+    small.convert("L").save(tmp_path / "gray.png")
+    with_alpha = small.convert("RGBA")
+    with_alpha.putalpha(255)
+    with_alpha.save(tmp_path / "alpha.png")
+    deep = (np.asarray(small.convert("L")).astype(np.uint16) * 257) ^ 21
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    assert run(tmp_path / "gray.png", tmp_path / "alpha.png", tmp_path / "deep.png").exit_code == 0
+    with Image.open(tmp_path / "gray_x4.png") as picture:
+        assert picture.mode == "L"
+    with Image.open(tmp_path / "alpha_x4.png") as picture:
+        assert picture.mode == "RGBA"
+        assert picture.getchannel("A").getextrema() == (255, 255)
+    with Image.open(tmp_path / "deep_x4.png") as picture:
+        values = np.asarray(picture)
+        assert picture.mode.startswith("I")
+        assert len(np.unique(values)) > 1000  # not 8 bits in a 16-bit coat
+
+
+def test_keep_partial_keeps_the_good_part(run: Run, samples: Path, tmp_path: Path) -> None:
+    data = (samples / "clip.mp4").read_bytes()
+    source = tmp_path / "clip.mp4"
+    source.write_bytes(data[: len(data) * 6 // 10])
+    line = _error(run(source))
+    assert not (tmp_path / "clip_x4.mp4").exists()
+    assert set(tmp_path.iterdir()) == {source}, line
+    line = _error(run(source, "--keep-partial"))
+    assert (tmp_path / "clip_x4.partial.mp4").is_file()
+    assert "clip_x4.partial.mp4" in line
