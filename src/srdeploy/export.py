@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from srdeploy import zoo
 from srdeploy.errors import MissingExtra, ModelError, OutputError, ParityError
@@ -14,6 +14,7 @@ from srdeploy.graph.files import Model, at_our_opset, load_model, parse_model, r
 from srdeploy.graph.pixels import rename_border, wrap_pixels
 from srdeploy.parity import Check, check_file, file_hash, pictures_for
 from srdeploy.picture import Pixels
+from srdeploy.recipe import load_recipe
 from srdeploy.spec import ModelSpec, Parity, PixelKind, Precision
 
 
@@ -46,6 +47,17 @@ class Export:
 
 
 @dataclass(frozen=True)
+class ReleaseRecipe:
+    """What ships of one model; the files in export/ are its instances. weights is relative to the recipe's folder."""
+
+    name: str
+    weights: str
+    weights_sha256: str
+    precisions: tuple[Literal["fp32", "fp16"], ...]
+    float_files: bool = True
+
+
+@dataclass(frozen=True)
 class _Source:
     """A float fp32 graph, the facts it gives to every file, and the file that fp32 is proved against."""
 
@@ -64,8 +76,8 @@ def export(
 ) -> Export:
     """Export a network to `out`: <name>.<precision>.onnx, and with float_files <name>.<precision>.float.onnx.
 
-    source: a shipped model's name (None = the default), a .safetensors checkpoint of srdeploy, or anybody's .onnx
-    (float NCHW). fp32 is always made: it is what fp16 is proved against. data: a folder of pictures to prove on.
+    source: a shipped model's name (None = the default), a .safetensors checkpoint of srdeploy, anybody's .onnx
+    (float NCHW), or a release recipe (.toml), whose precisions and float files are then made. fp32 is always made: it is what fp16 is proved against. data: a folder of pictures to prove on.
     The files appear together, each after it was opened and compared; when one fails, none does.
 
     Raises ModelError for a source that cannot be exported, ParityError above tolerance, OutputError when `out` cannot
@@ -76,6 +88,9 @@ def export(
         raise ModelError(
             f"precision {', '.join(sorted(unknown))} is not exported by this version; type --fp16 or nothing"
         )
+    if source is not None and Path(source).suffix.lower() == ".toml":
+        recipe = load_recipe(Path(source), ReleaseRecipe)
+        source, precisions, float_files = str(_weights(Path(source), recipe)), recipe.precisions, recipe.float_files
     opened = _open_source(source)
     pictures = pictures_for(opened.facts, data)
     made = not out.exists()
@@ -90,6 +105,15 @@ def export(
         if made and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
     return Export(files, opened.notes)
+
+
+def _weights(path: Path, recipe: ReleaseRecipe) -> Path:
+    """The weights that a recipe names, if they are the very bytes that it means."""
+    weights = path.parent / recipe.weights
+    found = file_hash(weights)
+    if found != recipe.weights_sha256:
+        raise ModelError(f"{path} means weights of SHA-256 {recipe.weights_sha256}, and {weights} has {found}")
+    return weights
 
 
 def _open_source(source: str | None) -> _Source:
@@ -108,7 +132,7 @@ def _open_source(source: str | None) -> _Source:
         return _checkpoint(path)
     if suffix == ".onnx":
         return _foreign(path)
-    raise ModelError(f"{path} is neither .safetensors nor .onnx; type a shipped name or the path of one of these")
+    raise ModelError(f"{path} is neither .safetensors, .onnx nor .toml; type a shipped name or the path of one of these")
 
 
 def _shipped(name: str) -> _Source:
