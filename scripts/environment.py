@@ -17,8 +17,8 @@ def prepare(folder: Path, extras: str, *, pinned: bool) -> Path:
     pinned: install the versions that constraints.txt names. The environment is made again when what it was made
     from has changed.
     """
-    if sys.version_info < (3, 11):
-        sys.exit(f"error: Python 3.11 or later is needed, this is {sys.version.split()[0]}; type: python3.11 {sys.argv[0]}")
+    if sys.version_info < (3, 11):  # noqa: UP036  (scripts run before anything checks the version)
+        sys.exit(f"error: Python 3.11 or later is needed, and this is {sys.version.split()[0]}; install one")
     commands = folder / ("Scripts" if os.name == "nt" else "bin")
     stamp, wanted = folder / "made-from", _fingerprint(extras)
     if stamp.is_file() and stamp.read_text() == wanted:
@@ -27,7 +27,9 @@ def prepare(folder: Path, extras: str, *, pinned: bool) -> Path:
     try:
         venv.EnvBuilder(clear=True, with_pip=True).create(folder)
     except subprocess.CalledProcessError:
-        sys.exit("error: this Python cannot make virtual environments; on Debian or Ubuntu type: apt install python3-venv")
+        sys.exit(
+            "error: this Python cannot make virtual environments; on Debian or Ubuntu type: apt install python3-venv"
+        )
     pip = [commands / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     if pinned:
         pip += ["-c", CONSTRAINTS]
@@ -38,5 +40,10 @@ def prepare(folder: Path, extras: str, *, pinned: bool) -> Path:
 
 
 def _fingerprint(extras: str) -> str:
-    parts = [(REPOSITORY / "pyproject.toml").read_bytes(), CONSTRAINTS.read_bytes(), extras.encode(), sys.version.encode()]
+    parts = [
+        (REPOSITORY / "pyproject.toml").read_bytes(),
+        CONSTRAINTS.read_bytes(),
+        extras.encode(),
+        sys.version.encode(),
+    ]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()

@@ -21,7 +21,7 @@ def test_spans_keep_each_pixel_once_with_its_halo(tile: int, halo: int, multiple
         for s in result:
             assert s.read % multiple == 0
             assert s.size % multiple == 0
-            assert 0 <= s.read and s.read + s.size <= length
+            assert s.read >= 0 and s.read + s.size <= length
             assert s.read <= max(0, s.keep - halo)
             assert s.read + s.size >= min(length, s.keep_end + halo)
 

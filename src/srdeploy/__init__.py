@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from srdeploy.errors import SrdeployError
-from srdeploy.picture import ColorTags, Frame, Picture
 
 if TYPE_CHECKING:
     from srdeploy.media.pictures import read_picture, write_picture
+    from srdeploy.picture import ColorTags, Frame, Picture
     from srdeploy.spec import ModelSpec
     from srdeploy.upscale import Upscaler
     from srdeploy.upscale import open_upscaler as open
@@ -35,7 +35,10 @@ __all__ = [
 ]
 
 _LAZY = {
+    "ColorTags": ("srdeploy.picture", "ColorTags"),
+    "Frame": ("srdeploy.picture", "Frame"),
     "ModelSpec": ("srdeploy.spec", "ModelSpec"),
+    "Picture": ("srdeploy.picture", "Picture"),
     "Upscaler": ("srdeploy.upscale", "Upscaler"),
     "open": ("srdeploy.upscale", "open_upscaler"),
     "read_picture": ("srdeploy.media.pictures", "read_picture"),

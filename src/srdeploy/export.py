@@ -77,7 +77,8 @@ def export(
     """Export a network to `out`: <name>.<precision>.onnx, and with float_files <name>.<precision>.float.onnx.
 
     source: a shipped model's name (None = the default), a .safetensors checkpoint of srdeploy, anybody's .onnx
-    (float NCHW), or a release recipe (.toml), whose precisions and float files are then made. fp32 is always made: it is what fp16 is proved against. data: a folder of pictures to prove on.
+    (float NCHW), or a release recipe (.toml), whose precisions and float files are then made. fp32 is always made:
+    it is what fp16 is proved against. data: a folder of pictures to prove on.
     The files appear together, each after it was opened and compared; when one fails, none does.
 
     Raises ModelError for a source that cannot be exported, ParityError above tolerance, OutputError when `out` cannot
@@ -132,7 +133,9 @@ def _open_source(source: str | None) -> _Source:
         return _checkpoint(path)
     if suffix == ".onnx":
         return _foreign(path)
-    raise ModelError(f"{path} is neither .safetensors, .onnx nor .toml; type a shipped name or the path of one of these")
+    raise ModelError(
+        f"{path} is neither .safetensors, .onnx nor .toml; type a shipped name or the path of one of these"
+    )
 
 
 def _shipped(name: str) -> _Source:
@@ -150,9 +153,9 @@ def _shipped(name: str) -> _Source:
 
 
 def _checkpoint(path: Path) -> _Source:
-    from srdeploy.extras import require
+    from srdeploy.learn import require_training
 
-    require("torch", "train")
+    require_training()
     from srdeploy.learn.convert import onnx_from_net  # torch: only where a checkpoint is the source
     from srdeploy.learn.weights import load_net, read_metadata
 

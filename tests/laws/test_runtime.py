@@ -51,7 +51,18 @@ def test_run_without_torch_and_onnx(samples: Path, tmp_path: Path) -> None:
     source = sorted(samples.rglob("*.png"))[0]
     done = _run(
         ["run", str(source), "-o", str(tmp_path / "big.png"), "--json"],
-        ("torch", "onnx", "onnxscript", "lightning", "safetensors", "matplotlib", "polygraphy", "PIL", "skimage", "scipy"),
+        (
+            "torch",
+            "onnx",
+            "onnxscript",
+            "lightning",
+            "safetensors",
+            "matplotlib",
+            "polygraphy",
+            "PIL",
+            "skimage",
+            "scipy",
+        ),
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["outputs"][0]["frames"] == 1
@@ -90,6 +101,8 @@ def test_help_is_not_slow() -> None:
     times = []
     for _ in range(5):
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "srdeploy", "--help"], capture_output=True, env={**os.environ}, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "srdeploy", "--help"], capture_output=True, env={**os.environ}, check=True
+        )
         times.append(time.perf_counter() - started)
     assert min(times) < 1.5

@@ -12,7 +12,8 @@ from srdeploy.cli.options import Json
 def check(
     candidate: Annotated[str, typer.Argument(help="An exported .onnx file, or a shipped name.")],
     against: Annotated[
-        Path | None, typer.Option("--against", help="Reference: .onnx or .safetensors. Default: the one the file names.")
+        Path | None,
+        typer.Option("--against", help="Reference: .onnx or .safetensors. Default: the one the file names."),
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", help="A folder of pictures. Default: those that ship.")] = None,
     as_json: Json = False,
@@ -32,7 +33,10 @@ def check(
     else:
         psnr = "equal" if document["psnr_db"] is None else f"{document['psnr_db']:.2f} dB"
         off = document["levels_off"]
-        say(f"{document['candidate']} against {document['reference']}: largest difference {document['max_abs']:.3g}, {psnr}")
+        say(
+            f"{document['candidate']} against {document['reference']}: "
+            f"largest difference {document['max_abs']:.3g}, {psnr}"
+        )
         say(f"8-bit levels off: none {off['0']:.6%}, one {off['1']:.6%}, more {off['>1']:.6%}")
         say("passed" if document["passed"] else "failed")
     if not document["passed"]:

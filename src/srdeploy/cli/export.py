@@ -12,14 +12,18 @@ from srdeploy.cli.options import Json
 def export(
     source: Annotated[
         str | None,
-        typer.Argument(help="A shipped name, a .safetensors, an .onnx, or a release recipe (.toml). Default: espcn-x4."),
+        typer.Argument(
+            help="A shipped name, a .safetensors, an .onnx, or a release recipe (.toml). Default: espcn-x4."
+        ),
     ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="An fp16 file too, proved by true half arithmetic.")] = False,
     float_files: Annotated[
         bool, typer.Option("--float", help="Float files too (NCHW, 0..1): for deep pixels and other tools.")
     ] = False,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the files.")] = Path("."),
-    data: Annotated[Path | None, typer.Option("--data", help="Pictures to compare on. Default: those that ship.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the files.")] = Path(),
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Pictures to compare on. Default: those that ship.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write ONNX files, each only after it was compared with its reference: torch, then fp32, then fp16.

@@ -24,13 +24,12 @@ def train(
     Example: srdeploy train train/espcn-x4.toml --data ~/pictures/sr --out runs/espcn-x4
     """
     with expected_errors(as_json=False):
-        from srdeploy.extras import require
+        from srdeploy.learn import require_training
         from srdeploy.learn.recipes import TrainRecipe
         from srdeploy.recipe import load_recipe
 
         plan = load_recipe(recipe, TrainRecipe)
-        for library in ("torch", "lightning", "safetensors"):
-            require(library, "train")
+        require_training()
         from srdeploy.learn.training import train as run_training
 
         logging.basicConfig(level=logging.WARNING, format="%(message)s")

@@ -52,12 +52,12 @@ class FoldingNet(Net):
     As deployed: 3x3 to width, depth times 3x3, 3x3 to scale**2, PixelShuffle, and nothing else.
     """
 
-    def __init__(self, scale: int, width: int, depth: int) -> None:
+    def __init__(self, scale: int, width: int, depth: int, gain: float = 0.3) -> None:
         super().__init__(scale, 1)
         layers: list[nn.Module] = [he_conv(1, width, 3, 1.0), nn.ReLU()]
         for _ in range(depth):
             # The identity carries the signal; the rest begins small, so that depth does not make it grow.
-            layers += [FoldingConv(width, width, 0.3), nn.ReLU()]
+            layers += [FoldingConv(width, width, gain), nn.ReLU()]
         layers.append(he_conv(width, scale * scale, 3, 0.02))
         self.body = nn.Sequential(*layers)
         begin_as_nearest(self.body)

@@ -115,7 +115,7 @@ NETWORKS: dict[str, NetworkType] = {
     "srcnn-rgb-9-5-5": NetworkType("SRCNN 9-5-5, RGB, before bicubic", 3, (2, 3, 4), SRCNNRgb),
     "espcn": NetworkType("ESPCN, luma, PixelShuffle", 1, (2, 3, 4), ESPCN),
     "fold-16x8": NetworkType("8 folding 3x3 of 16, luma", 1, (2, 3, 4), lambda scale: FoldingNet(scale, 16, 8)),
-    "fold-32x14": NetworkType("14 folding 3x3 of 32, luma", 1, (2, 3, 4), lambda scale: FoldingNet(scale, 32, 14)),
+    "fold-32x14": NetworkType("14 folding 3x3 of 32, luma", 1, (2, 3, 4), lambda scale: FoldingNet(scale, 32, 14, 0.1)),
 }
 """Every network that a recipe can name. Adding one is a class above and a row here."""
 
