@@ -1,0 +1,93 @@
+"""Draw the tables of README.md, train/README.md and the model cards from the committed reports.
+
+    python3 scripts/draw_results.py            write them
+    python3 scripts/draw_results.py --check    exit 1 if one differs from its reports (a test does this)
+
+A table stands between `<!-- results: KIND -->` and `<!-- end -->`. Standard library only.
+"""
+
+import csv
+import json
+import re
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+QUALITY = REPOSITORY / "benchmarks" / "reports" / "quality"
+SETS = ("set5", "set14", "b100")
+
+
+def score(stem: str) -> str:
+    """PSNR in dB and SSIM on the three sets, as table cells."""
+    cells = []
+    for name in SETS:
+        mean = json.loads((QUALITY / f"{stem}.{name}.json").read_text(encoding="utf-8"))["mean"]
+        cells.append(f"{mean['psnr_y']:.2f} / {mean['ssim_y']:.4f}")
+    return " | ".join(cells)
+
+
+def models() -> list[str]:
+    """Names of the models that ship."""
+    return sorted(path.stem for path in (REPOSITORY / "export").glob("*.toml"))
+
+
+def all_models() -> str:
+    """One row for each shipped model, and bicubic."""
+    rows = ["| | Set5 | Set14 | B100 |", "|---|---|---|---|"]
+    for scale in (2, 3, 4):
+        rows.append(f"| bicubic x{scale} | {score(f'bicubic-x{scale}')} |")
+        rows += [f"| `{name}` | {score(f'{name}.fp32')} |" for name in models() if name.endswith(f"x{scale}")]
+    return "\n".join(rows)
+
+
+def one_model(name: str) -> str:
+    """The rows of a card: each precision's own file, and bicubic."""
+    rows = ["| | Set5 | Set14 | B100 |", "|---|---|---|---|"]
+    rows += [f"| `{name}.{precision}.onnx` | {score(f'{name}.{precision}')} |" for precision in ("fp32", "fp16")]
+    rows.append(f"| bicubic | {score(f'bicubic-x{name[-1]}')} |")
+    return "\n".join(rows)
+
+
+def training() -> str:
+    """What each run cost and reached, from its log."""
+    rows = ["| recipe | steps | minutes | best held-out PSNR, dB | curve |", "|---|---|---|---|---|"]
+    for name in models():
+        with (REPOSITORY / "train" / "runs" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+            log = list(csv.DictReader(file))
+        best = max(float(row["psnr_db"]) for row in log)
+        minutes = float(log[-1]["seconds"]) / 60
+        rows.append(
+            f"| `{name}.toml` | {int(log[-1]['step']):,} | {minutes:.0f} | {best:.2f} "
+            f"| [png](runs/{name}.png) [csv](runs/{name}.csv) |"
+        )
+    return "\n".join(rows)
+
+
+def drawn(text: str, name: str) -> str:
+    """The text with each of its tables drawn again."""
+    tables = {"models": all_models, "training": training, "card": lambda: one_model(name)}
+
+    def table(match: re.Match[str]) -> str:
+        return f"<!-- results: {match[1]} -->\n\n{tables[match[1]]()}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- results: (\w+) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def main() -> int:
+    wrong = []
+    pages = [REPOSITORY / "README.md", REPOSITORY / "train" / "README.md"]
+    for page in [*pages, *(REPOSITORY / "export" / f"{name}.md" for name in models())]:
+        before = page.read_text(encoding="utf-8")
+        after = drawn(before, page.stem)
+        if after != before:
+            wrong.append(page.relative_to(REPOSITORY).as_posix())
+            if "--check" not in sys.argv:
+                page.write_text(after, encoding="utf-8")
+    if wrong and "--check" in sys.argv:
+        print(f"error: {', '.join(wrong)} differ from the reports; type: python3 scripts/draw_results.py")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
