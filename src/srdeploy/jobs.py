@@ -76,15 +76,13 @@ def plan_jobs(inputs: Iterable[Path], out: Path | None, scale: int) -> list[Job]
 
     A file becomes `<stem>_x4.<ext>` beside itself or in the folder `out`, or `out` itself when that names a file and
     there is one input. A folder is walked, and mirrored with its names under `out`, or under `<folder>_x4` beside it.
-    Raises InputError for an input that does not exist or a folder without pictures and videos, OutputError when
-    two inputs would get the same output.
+    Whether a file exists is found out when its job is done, so that one missing file does not stop the others.
+    Raises InputError for a folder without pictures and videos, OutputError when two inputs would get the same output.
     """
     given = list(inputs)
     one_file = len(given) == 1 and not given[0].is_dir() and out is not None and _names_a_file(out)
     jobs: list[Job] = []
     for path in given:
-        if not path.exists():
-            raise InputError(f"there is no file at {path}; type the path of a picture, a video or a folder")
         if path.is_dir():
             jobs += _walk(path, out or path.resolve().with_name(f"{path.resolve().name}_x{scale}"))
         elif one_file and out is not None:

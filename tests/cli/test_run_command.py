@@ -143,7 +143,7 @@ def test_two_inputs_with_one_output_are_refused(run: Run, owl: Path, tmp_path: P
 
 
 WRONG = {
-    "missing": "there is no file",
+    "missing": "missing",
     "empty.png": "empty",
     "text.png": "text",
     "cut.png": "cut.png",
@@ -171,13 +171,22 @@ def test_bad_inputs_leave_nothing(run: Run, owl: Path, samples: Path, tmp_path: 
     assert set(_json(result)) >= {"error"}
 
 
+def test_a_missing_file_does_not_stop_the_others(run: Run, owl: Path, tmp_path: Path) -> None:
+    document = _json(run(tmp_path / "none.png", owl, "--json"))
+    assert [o["input"] for o in document["outputs"]] == [str(owl)]
+    assert [f["input"] for f in document["failed"]] == [str(tmp_path / "none.png")]
+
+
 def test_what_cannot_be_had_is_an_error(run: Run, owl: Path) -> None:
     before = set(owl.parent.iterdir())
     assert "cuda" in _error(run(owl, "--device", "cuda"))
     assert "fp32 arithmetic" in _error(run(owl, "--precision", "fp16"))
     assert "int8" in _error(run(owl, "--precision", "int8"))
     assert "espcn-x4" in _error(run(owl, "-m", "no-such-model"))
-    assert "srdeploy export" in _error(run(owl, "-m", "net.safetensors")) or True
+    checkpoint = owl.with_name("net.safetensors")
+    checkpoint.touch()
+    assert "srdeploy export" in _error(run(owl, "-m", checkpoint))
+    checkpoint.unlink()
     assert "openvino" in _error(run(owl, "--backend", "openvino"))
     assert set(owl.parent.iterdir()) == before
 

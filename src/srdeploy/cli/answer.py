@@ -33,7 +33,7 @@ def print_json(document: Any) -> None:
 
 @contextmanager
 def expected_errors(as_json: bool) -> Iterator[None]:
-    """Turn a SrdeployError into its line and exit 1; with --json also into {"error": "..."}."""
+    """Turn a SrdeployError into its line and exit 1, with --json also into {"error": "..."}; Ctrl-C into exit 130."""
     try:
         yield
     except SrdeployError as error:
@@ -41,3 +41,6 @@ def expected_errors(as_json: bool) -> Iterator[None]:
         if as_json:
             print_json({"error": str(error)})
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        note("interrupted: no unfinished result was kept")
+        raise typer.Exit(130) from None

@@ -1,6 +1,5 @@
 """The command `srdeploy`: its verbs in one place."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -47,8 +46,4 @@ app.command("info")(info)
 
 def main() -> None:
     """Entry point of the command. Exit status: 0 done, 1 expected error, 2 wrong usage, 130 interrupted."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: no unfinished result was kept\n")
-        sys.exit(130)
+    app()

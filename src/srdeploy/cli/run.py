@@ -105,7 +105,7 @@ def _answer(outcomes: "list[Done | Skipped | Failed]", quiet: bool, as_json: boo
         if failed and not done and not skipped:
             document["error"] = failed[0].error if len(failed) == 1 else f"all {len(failed)} inputs failed"
         print_json(document)
-    elif not quiet:
+    elif not quiet and (done or skipped):
         say(_summary(done, skipped, failed))
     if failed:
         raise typer.Exit(1)
