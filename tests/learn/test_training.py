@@ -106,6 +106,15 @@ def test_an_existing_run_is_not_overwritten(data: Path, tmp_path: Path) -> None:
         train(once, tmp_path, data, tmp_path / "run", resume=False, device="cpu")
 
 
+@pytest.mark.parametrize("loss", ["l1", "l2"])
+def test_mixed_precision_and_the_other_losses(data: Path, tmp_path: Path, loss: str) -> None:
+    mixed = replace(RECIPE, precision="bf16-mixed", loss=loss, epochs=2, ema=0.0)
+    result = train(mixed, tmp_path, data, tmp_path / "run", resume=False, device="cpu")
+    rows = list(csv.DictReader((tmp_path / "run" / "log.csv").open()))
+    assert float(rows[1]["loss"]) < float(rows[0]["loss"])
+    assert all(value.dtype == torch.float32 for value in _weights(result.weights).values())
+
+
 def test_warm_start_takes_what_fits(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="srdeploy.train")
     once = replace(RECIPE, epochs=1, steps_per_epoch=1)
