@@ -1,6 +1,7 @@
 """Which NVIDIA GPUs this machine has, asked of the driver itself: no CUDA toolkit and no session is needed."""
 
 import ctypes
+import sys
 
 
 def nvidia_gpus() -> list[str]:
@@ -9,7 +10,7 @@ def nvidia_gpus() -> list[str]:
     Follows the CUDA driver API: cuInit, cuDeviceGetCount, cuDeviceGetName; 0 is CUDA_SUCCESS.
     """
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
         return []
     count = ctypes.c_int(0)
