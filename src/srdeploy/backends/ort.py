@@ -153,6 +153,11 @@ def choose_device(asked: str) -> str:
     return wanted
 
 
+def _cores() -> int:
+    """Cores that this process may use; only Linux says which, elsewhere all of them."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 def _open(
     model: bytes, path: str, device: str, threads: int | None, spin: bool = False, keep_memory: bool = True
 ) -> Any:
