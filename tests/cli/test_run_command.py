@@ -191,6 +191,25 @@ def test_what_cannot_be_had_is_an_error(run: Run, owl: Path) -> None:
     assert set(owl.parent.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--codec", "nope"], "libx264"),
+        (["--preset", "nope"], "veryfast"),
+        (["--crf", "99"], "0 to 51"),
+        (["-o", "clip.webm"], "aac"),
+        (["-o", "clip.png"], ".mp4"),
+    ],
+)
+def test_how_a_video_cannot_be_written(
+    run: Run, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip = shutil.copy(samples / "clip.mp4", tmp_path / "c.mp4")
+    assert said in _error(run(clip, *words))
+    assert list(tmp_path.iterdir()) == [Path(clip)]
+
+
 def test_an_fp16_file_by_its_path_says_what_computes(run: Run, owl: Path, tmp_path: Path) -> None:
     from srdeploy import zoo
 

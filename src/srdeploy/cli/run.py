@@ -95,7 +95,8 @@ def _answer(outcomes: "list[Done | Skipped | Failed]", quiet: bool, as_json: boo
     if not quiet:
         for result in done:
             for remark in result.notes:
-                note(f"note: {result.input}: {remark}")
+                where = "" if Path(result.input).name in remark else f"{result.input}: "
+                note(f"note: {where}{remark}")
     if as_json:
         document: dict[str, object] = {
             "outputs": [o.as_dict() for o in done],

@@ -23,6 +23,7 @@ class Encoder:
 
     crf: our default quality. preset: our default speed, under the option `preset_option`. largest: the longest side
     that it takes. even: whether sides of reduced chroma must be even. hdr: option for x264's and x265's own parameters.
+    presets, worst: the words it knows for speed, and the largest crf.
     """
 
     name: str
@@ -33,6 +34,13 @@ class Encoder:
     preset_option: str = "preset"
     fixed: dict[str, str] = field(default_factory=dict)
     hdr: str | None = None
+    presets: tuple[str, ...] = ()
+    worst: int = 63
+
+
+_WORDS = tuple(
+    ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"]
+)
 
 
 # Quality: visually the same as the source, so that the network's result is what is seen. Speed: what keeps two cores
@@ -40,10 +48,29 @@ class Encoder:
 ENCODERS = {
     e.name: e
     for e in (
-        Encoder("libx264", 18, "veryfast", 16384, True, hdr="x264-params"),
-        Encoder("libx265", 20, "veryfast", 16384, True, fixed={"x265-params": "log-level=error"}, hdr="x265-params"),
-        Encoder("libvpx-vp9", 24, "5", 16384, False, "cpu-used", {"b": "0", "row-mt": "1", "deadline": "good"}),
-        Encoder("libsvtav1", 24, "9", 16384, True),
+        Encoder("libx264", 18, "veryfast", 16384, True, hdr="x264-params", presets=_WORDS, worst=51),
+        Encoder(
+            "libx265",
+            20,
+            "veryfast",
+            16384,
+            True,
+            fixed={"x265-params": "log-level=error"},
+            hdr="x265-params",
+            presets=_WORDS,
+            worst=51,
+        ),
+        Encoder(
+            "libvpx-vp9",
+            24,
+            "5",
+            16384,
+            False,
+            "cpu-used",
+            {"b": "0", "row-mt": "1", "deadline": "good"},
+            presets=tuple(map(str, range(9))),
+        ),
+        Encoder("libsvtav1", 24, "9", 16384, True, presets=tuple(map(str, range(14)))),
         Encoder("ffv1", None, None, 65535, False, fixed={"level": "3"}),
     )
 }
@@ -99,6 +126,10 @@ def choose_encoder(path: Path, form: PixelFormat, width: int, height: int, asked
         raise OutputError(f"no encoder {asked.codec} for video here; type --codec and one of {', '.join(ENCODERS)}")
     if encoder.name == "ffv1" and (asked.crf is not None or asked.preset is not None):
         raise OutputError("ffv1 is lossless and takes neither --crf nor --preset; leave them out")
+    if asked.preset is not None and asked.preset not in encoder.presets:
+        raise OutputError(f"{encoder.name} has no preset {asked.preset}; type one of {', '.join(encoder.presets)}")
+    if asked.crf is not None and asked.crf > encoder.worst:
+        raise OutputError(f"{encoder.name} has no crf {asked.crf}; type --crf and a number from 0 to {encoder.worst}")
     try:
         formats = {f.name for f in Codec(encoder.name, "w").video_formats or ()}
     except av.codec.codec.UnknownCodecError:
@@ -110,8 +141,7 @@ def choose_encoder(path: Path, form: PixelFormat, width: int, height: int, asked
         height += height % subsampling[1]
     if max(width, height) > encoder.largest:
         raise OutputError(
-            f"{encoder.name} cannot hold {width}x{height} (at most {encoder.largest} a side); "
-            "type a smaller --scale or --to"
+            f"{encoder.name} cannot hold {width}x{height} (at most {encoder.largest} a side); type a smaller --scale"
         )
     return Choice(encoder, name, layout, subsampling, width, height)
 
