@@ -38,9 +38,7 @@ class Encoder:
     worst: int = 63
 
 
-_WORDS = tuple(
-    ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"]
-)
+_WORDS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 
 
 # Quality: visually the same as the source, so that the network's result is what is seen. Speed: what keeps two cores
