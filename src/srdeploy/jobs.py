@@ -192,3 +192,5 @@ def run_jobs(
             yield run_job(job, upscaler, choices, on_frame)
         except SrdeployError as error:
             yield Failed(str(job.input), str(error))
+        except OSError as error:  # a name too long, a folder that may not be searched
+            yield Failed(str(job.input), f"{error.filename or job.input}: {error.strerror or error}; check the path")

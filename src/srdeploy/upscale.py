@@ -199,5 +199,5 @@ def _require_precision(session: Session, asked: Precision) -> None:
     if session.arithmetic != asked:
         raise DeviceError(
             f"--precision {asked} was asked, but {session.path.name} on {session.backend} {session.device} would "
-            f"compute as {session.arithmetic}; type --precision auto, or -m {session.path.name} by its path"
+            f"compute as {session.arithmetic}; type --precision auto, or only -m {session.path}"
         )

@@ -171,6 +171,18 @@ def test_bad_inputs_leave_nothing(run: Run, owl: Path, samples: Path, tmp_path: 
     assert set(_json(result)) >= {"error"}
 
 
+def test_what_the_file_system_refuses_is_one_line(run: Run, owl: Path, tmp_path: Path) -> None:
+    long = tmp_path / f"{'a' * 251}.png"
+    shutil.copy(owl, long)
+    assert "too long" in _error(run(long))
+    assert "too long" in _error(run(owl, "-o", tmp_path / ("b" * 300)))
+
+
+def test_a_stream_that_nobody_knows_is_said(run: Run, shared: Path, tmp_path: Path) -> None:
+    _error(run(shared / "data" / "odd" / "video" / "sample_missing_stsd.mp4", "-o", tmp_path / "o.mp4"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_missing_file_does_not_stop_the_others(run: Run, owl: Path, tmp_path: Path) -> None:
     document = _json(run(tmp_path / "none.png", owl, "--json"))
     assert [o["input"] for o in document["outputs"]] == [str(owl)]

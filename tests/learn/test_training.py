@@ -124,6 +124,13 @@ def test_warm_start_takes_what_fits(data: Path, tmp_path: Path, caplog: pytest.L
     assert "begins with 4 of 6 tensors" in caplog.text
 
 
+def test_a_damaged_checkpoint_is_said(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.ckpt").write_bytes(b"\x80\x02junk" * 20)
+    with pytest.raises(InputError, match="damaged"):
+        train(RECIPE, tmp_path, data, tmp_path / "run", resume=True, device="cpu")
+
+
 def test_what_is_wrong_is_said_before_anything_is_written(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(InputError, match="no pictures in"):

@@ -315,7 +315,7 @@ def test_too_large_for_the_encoder_is_refused_before_starting(tmp_path: Path, ff
         (EncodeOptions(codec="h265"), "out.mp4", "no encoder h265.*libx265"),
         (EncodeOptions(codec="libx264"), "out.webm", r"\.webm cannot hold video of libx264; type: -o out\.mkv"),
         (EncodeOptions(codec="ffv1", crf=3), "out.mkv", "ffv1 is lossless"),
-        (EncodeOptions(preset="warp"), "out.mp4", "cannot write"),
+        (EncodeOptions(preset="warp"), "out.mp4", "no preset"),
         (EncodeOptions(), "out.avi", r"no video of the kind '\.avi'"),
         (EncodeOptions(), "missing/out.mp4", "no folder"),
         (EncodeOptions(), "in.mp4", "the source itself"),

@@ -99,6 +99,8 @@ def onnxruntime() -> Any:
             f"{' and '.join(found)} are both installed and overwrite each other's files; type: "
             f"pip uninstall -y {' '.join(found)} && pip install 'srdeploy[{keep}]'"
         )
+    # Nobody asked for it to write in the home folder and to call home; it reads this when it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         module = require("onnxruntime", "cpu")
     except MissingExtra:

@@ -41,6 +41,12 @@ def expected_errors(as_json: bool) -> Iterator[None]:
         if as_json:
             print_json({"error": str(error)})
         raise typer.Exit(1) from None
+    except OSError as error:  # a file system that refuses: unreadable folders, names too long, full disks
+        reason = f"{error.filename or 'input or output'}: {error.strerror or error}; check the path and its permissions"
+        error_line(reason)
+        if as_json:
+            print_json({"error": reason})
+        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         note("interrupted: no unfinished result was kept")
         raise typer.Exit(130) from None

@@ -1,5 +1,6 @@
 """The command `srdeploy`: its verbs in one place."""
 
+import signal
 from typing import Annotated
 
 import typer
@@ -46,4 +47,6 @@ app.command("info")(info)
 
 def main() -> None:
     """Entry point of the command. Exit status: 0 done, 1 expected error, 2 wrong usage, 130 interrupted."""
+    # Asked to end, by Ctrl-C or by the system, a verb cleans up what it had begun.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()

@@ -13,9 +13,13 @@ def check(
     candidate: Annotated[str, typer.Argument(help="An exported .onnx file, or a shipped name.")],
     against: Annotated[
         Path | None,
-        typer.Option("--against", help="Reference: .onnx or .safetensors. Default: the one the file names."),
+        typer.Option(
+            "--against", readable=False, help="Reference: .onnx or .safetensors. Default: the one the file names."
+        ),
     ] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="A folder of pictures. Default: those that ship.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", readable=False, help="A folder of pictures. Default: those that ship.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compare a file with its reference on real pictures; exit 1 when they differ by more than the tolerance.

@@ -20,9 +20,9 @@ def export(
     float_files: Annotated[
         bool, typer.Option("--float", help="Float files too (NCHW, 0..1): for deep pixels and other tools.")
     ] = False,
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the files.")] = Path(),
+    out: Annotated[Path, typer.Option("-o", "--out", readable=False, help="The folder for the files.")] = Path(),
     data: Annotated[
-        Path | None, typer.Option("--data", help="Pictures to compare on. Default: those that ship.")
+        Path | None, typer.Option("--data", readable=False, help="Pictures to compare on. Default: those that ship.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 
 def run(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, videos or folders.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", readable=False, help="Pictures, videos or folders.")
+    ],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The result's file, or a folder. Default: beside the input.")
+        Path | None,
+        typer.Option("-o", "--out", readable=False, help="The result's file, or a folder. Default: beside the input."),
     ] = None,
     model: Annotated[str | None, typer.Option("-m", "--model", help="A shipped name, or the path of an .onnx.")] = None,
     scale: Annotated[int | None, typer.Option("--scale", min=2, max=4, help="How many times as large.")] = None,

@@ -11,11 +11,13 @@ from srdeploy.cli.options import Device
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, such as train/espcn-x4.toml.")],
-    data: Annotated[Path, typer.Option("--data", help="The folder that holds the recipe's picture folders.")] = Path(
-        "data"
-    ),
-    out: Annotated[Path | None, typer.Option("--out", help="Where the run is kept. Default: runs/<name>.")] = None,
+    recipe: Annotated[Path, typer.Argument(readable=False, help="A recipe, such as train/espcn-x4.toml.")],
+    data: Annotated[
+        Path, typer.Option("--data", readable=False, help="The folder that holds the recipe's picture folders.")
+    ] = Path("data"),
+    out: Annotated[
+        Path | None, typer.Option("--out", readable=False, help="Where the run is kept. Default: runs/<name>.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     device: Device = "auto",
 ) -> None:

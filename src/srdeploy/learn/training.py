@@ -6,6 +6,7 @@ What lies in the run's folder: `<name>.safetensors` (the best so far), `last.ckp
 
 import logging
 import math
+import pickle
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ def train(recipe: TrainRecipe, folder: Path, data: Path, out: Path, resume: bool
     checkpoint = out / "last.ckpt"
     if checkpoint.exists() and not resume:
         raise OutputError(f"{out} holds a run already; type --resume to go on with it, or another --out")
+    _refuse_damaged(checkpoint)
     torch.manual_seed(recipe.seed)
     net = _first_net(recipe, folder)
     training, validation = _pairs(recipe, data)
@@ -60,16 +62,27 @@ def train(recipe: TrainRecipe, folder: Path, data: Path, out: Path, resume: bool
     with warnings.catch_warnings():
         # Crops come from memory in whole batches: Lightning's advice to add worker processes would slow them down.
         warnings.filterwarnings("ignore", module="lightning", message=".*(many workers|is not empty|LeafSpec).*")
-        trainer.fit(
-            module,
-            DataLoader(crops, batch_size=None),
-            DataLoader(WholePictures(validation), batch_size=None),
-            ckpt_path=str(checkpoint) if checkpoint.exists() else None,
-            weights_only=True,  # a checkpoint is data: no pickled code is ever run
-        )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            trainer.fit(
+                module,
+                DataLoader(crops, batch_size=None),
+                DataLoader(WholePictures(validation), batch_size=None),
+                ckpt_path=str(checkpoint) if checkpoint.exists() else None,
+                weights_only=True,  # a checkpoint is data: no pickled code is ever run
+            )
+        except SystemExit:  # Lightning's way to say that it was interrupted
+            raise KeyboardInterrupt from None
     return Trained(out / f"{recipe.name}.safetensors", module.best, module.best_epoch)
+
+
+def _refuse_damaged(checkpoint: Path) -> None:
+    """Raise InputError when there is a checkpoint that does not load."""
+    if not checkpoint.exists():
+        return
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError):
+        raise InputError(f"{checkpoint} is damaged; remove it to begin the run anew, or type another --out") from None
 
 
 def _first_net(recipe: TrainRecipe, folder: Path) -> Net:

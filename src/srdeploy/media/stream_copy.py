@@ -210,7 +210,11 @@ class StreamCopy:
             return False
         if _holds(target.format.name, stream):
             return True
-        name = stream.codec_context.codec.name if stream.codec_context else (stream.name or "unknown codec")
+        name = (
+            stream.codec_context.codec.name
+            if stream.codec_context
+            else (getattr(stream, "name", None) or "unknown codec")
+        )
         what = f"stream {stream.index} ({stream.type}, {name})"
         if stream.type in {"data", "unknown"}:
             self.notes.append(f"{what} of {self._reader.path.name} is not carried over: no muxer takes it")
