@@ -32,7 +32,7 @@ def print_json(document: Any) -> None:
 
 
 @contextmanager
-def expected_errors(as_json: bool) -> Iterator[None]:
+def expected_errors(as_json: bool, interrupted: str = "no unfinished result was kept") -> Iterator[None]:
     """Turn a SrdeployError into its line and exit 1, with --json also into {"error": "..."}; Ctrl-C into exit 130."""
     try:
         yield
@@ -48,5 +48,5 @@ def expected_errors(as_json: bool) -> Iterator[None]:
             print_json({"error": reason})
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        note("interrupted: no unfinished result was kept")
+        note(f"interrupted: {interrupted}")
         raise typer.Exit(130) from None

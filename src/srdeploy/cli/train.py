@@ -25,7 +25,7 @@ def train(
 
     Example: srdeploy train train/espcn-x4.toml --data ~/pictures/sr --out runs/espcn-x4
     """
-    with expected_errors(as_json=False):
+    with expected_errors(as_json=False, interrupted="type the same with --resume to go on from the last epoch"):
         from srdeploy.learn import require_training
         from srdeploy.learn.recipes import TrainRecipe
         from srdeploy.recipe import load_recipe

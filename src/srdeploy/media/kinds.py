@@ -43,7 +43,7 @@ def sniff(path: Path) -> str:
     head = _read(path, _HEAD)
     kind = kind_of(head)
     if kind == "text":
-        raise InputError(f"{path} is a text file, not a picture or a video, whatever its name says")
+        raise InputError(f"{path} is a text file, not a picture or a video, whatever its name says; type another")
     if kind == "gif":
         return "video" if _is_animated_gif(read_bytes(path)) else "gif"
     return kind
@@ -100,7 +100,7 @@ def _read(path: Path, size: int | None) -> bytes:
         with path.open("rb") as file:
             data = file.read(-1 if size is None else size)
     except FileNotFoundError:
-        raise InputError(f"there is no file {path}; check the name") from None
+        raise InputError(f"there is no file {path}; type the path of a picture or a video") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
     except ValueError as error:  # a NUL in the name
