@@ -44,6 +44,8 @@ class TrainRecipe:
     """Decay of the exponential moving average of the weights, which is what is judged and kept; 0 = none."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     devices: int = 1
+    muon_rate: float = 0.0
+    """Above 0, kernels are stepped by Muon at this rate (same shape over time), the rest by Adam; 0 = Adam for all."""
     start: str | None = None
     """A .safetensors file, beside the recipe, whose weights of equal name and shape the run begins with."""
 
@@ -52,5 +54,7 @@ class TrainRecipe:
             raise ValueError("epochs, steps_per_epoch and devices must be at least 1")
         if self.learning_rate <= 0 or self.final_rate < 0 or self.clip_norm <= 0 or self.warmup_steps < 0:
             raise ValueError("learning_rate and clip_norm must be above 0, final_rate and warmup_steps not below")
+        if self.muon_rate < 0:
+            raise ValueError("muon_rate must not be below 0")
         if not 0.0 <= self.ema < 1.0:
             raise ValueError("ema must lie in 0..1, 1 excluded")

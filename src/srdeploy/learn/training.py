@@ -23,6 +23,7 @@ from srdeploy.errors import DeviceError, InputError, OutputError
 from srdeploy.learn.base import Net
 from srdeploy.learn.data import Crops, Pair, WholePictures, list_pictures, make_pair
 from srdeploy.learn.losses import LOSSES
+from srdeploy.learn.muon import Muon
 from srdeploy.learn.nets import NETWORKS, build_net
 from srdeploy.learn.recipes import TrainRecipe
 from srdeploy.learn.runlog import RunLog
@@ -190,9 +191,13 @@ class Run(pl.LightningModule):
         log.info("epoch %d of %d: loss %.5f, %.3f dB%s", self.row["epoch"], self.recipe.epochs, loss, psnr, mark)
 
     def configure_optimizers(self) -> Any:
-        """Adam; linear warm-up, then half a cosine down to final_rate."""
+        """Adam, or Muon for the kernels; linear warm-up, then half a cosine down to final_rate."""
         recipe = self.recipe
-        optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate)
+        optimizer: torch.optim.Optimizer
+        if recipe.muon_rate > 0:
+            optimizer = Muon(self.net, recipe.learning_rate, recipe.muon_rate)
+        else:
+            optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate)
         total = recipe.epochs * recipe.steps_per_epoch
         floor = recipe.final_rate / recipe.learning_rate
 
