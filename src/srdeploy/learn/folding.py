@@ -5,26 +5,32 @@ The branches of a layer are linear, so their sum is one convolution (RepVGG, Din
 Bhardwaj et al. 2022): training costs about what the deployed network costs, and what is trained is what is deployed.
 """
 
+import copy
+from typing import Self, TypeVar
+
 import torch
 from torch import Tensor, nn
 
 from srdeploy.learn.base import Net, begin_as_nearest, he_conv
 
+N = TypeVar("N", bound=nn.Module)
+
 
 class FoldingConv(nn.Module):
     """A 3x3 convolution trained as 3x3 + (1x1 to `expansion` times the channels, then 3x3) + 1x1 + identity.
 
-    (N, inputs, H, W) -> (N, outputs, H, W), zero padding. The identity is there when inputs == outputs.
+    (N, inputs, H, W) -> (N, outputs, H, W), zero padding. The identity is there when inputs == outputs,
+    unless `skip` is False.
     """
 
-    def __init__(self, inputs: int, outputs: int, gain: float, expansion: int = 4) -> None:
+    def __init__(self, inputs: int, outputs: int, gain: float, skip: bool = True, expansion: int = 4) -> None:
         super().__init__()
         wide = expansion * max(inputs, outputs)
         self.plain = he_conv(inputs, outputs, 3, gain)
         self.point = nn.Parameter(torch.zeros(outputs, inputs))
         self.widen = nn.Parameter(torch.randn(wide, inputs) / inputs**0.5)
         self.narrow = nn.Parameter(torch.randn(outputs, wide, 3, 3) * (0.1 * gain / (9 * wide) ** 0.5))
-        self.skip = inputs == outputs
+        self.skip = skip and inputs == outputs
 
     def kernel(self) -> Tensor:
         """The one kernel that does what all branches do: (outputs, inputs, 3, 3)."""
@@ -68,12 +74,16 @@ class FoldingNet(Net):
         big: Tensor = self.shuffle(self.body(x))
         return big
 
-    def deployed(self) -> "FoldingNet":
+    def deployed(self) -> Self:
         """The same function with every branch folded; parameters_count() of it is what the file holds."""
-        import copy
+        return folded(self)
 
-        net = copy.deepcopy(self)
-        for index, layer in enumerate(net.body):
-            if isinstance(layer, FoldingConv):
-                net.body[index] = layer.folded()
-        return net
+
+def folded(net: N) -> N:
+    """A copy of `net` in which every folding convolution is a plain one."""
+    net = copy.deepcopy(net)
+    for module in list(net.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, FoldingConv):
+                setattr(module, name, child.folded())
+    return net

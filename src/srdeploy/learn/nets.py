@@ -7,39 +7,12 @@ zeros, so that sizes are kept; the bicubic enlargement inside SRCNN repeats the 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from srdeploy.errors import ModelError
-from srdeploy.learn.base import Net, begin_as_nearest, he_conv
+from srdeploy.learn.base import Bicubic, Net, begin_as_nearest, he_conv
 from srdeploy.learn.folding import FoldingNet
-from srdeploy.resample import phases
-
-
-class Bicubic(nn.Module):
-    """Enlarge by an integer scale: (N, C, H, W) -> (N, C, scale*H, scale*W), centred, border repeated.
-
-    Cubic convolution of Keys 1981 with parameter `a`, written as one depthwise 5x5 convolution to scale**2 channels and
-    a PixelShuffle: at an integer scale there are scale**2 fixed kernels, and engines run this several times
-    faster than their own Resize. a = -0.75 equals torch.nn.functional.interpolate(mode="bicubic"), a = -0.5 MATLAB.
-    """
-
-    kernel: Tensor
-
-    def __init__(self, scale: int, channels: int, a: float) -> None:
-        super().__init__()
-        rows = torch.from_numpy(np.asarray(phases(scale, 0.0, a), dtype=np.float64))
-        kernel = torch.einsum("pi,qj->pqij", rows, rows).reshape(scale * scale, 1, 5, 5)
-        self.register_buffer("kernel", kernel.repeat(channels, 1, 1, 1).float(), persistent=False)
-        self.channels = channels
-        self.pad = nn.ReplicationPad2d(2)
-        self.shuffle = nn.PixelShuffle(scale)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, scale*H, scale*W)."""
-        big: Tensor = self.shuffle(nn.functional.conv2d(self.pad(x), self.kernel, groups=self.channels))
-        return big
+from srdeploy.learn.residual import AttentionNet, SRResNet
 
 
 class SRCNN(Net):
@@ -116,6 +89,10 @@ NETWORKS: dict[str, NetworkType] = {
     "espcn": NetworkType("ESPCN, luma, PixelShuffle", 1, (2, 3, 4), ESPCN),
     "fold-16x8": NetworkType("8 folding 3x3 of 16, luma", 1, (2, 3, 4), lambda scale: FoldingNet(scale, 16, 8)),
     "fold-32x14": NetworkType("14 folding 3x3 of 32, luma", 1, (2, 3, 4), lambda scale: FoldingNet(scale, 32, 14, 0.1)),
+    "srresnet": NetworkType("SRResNet, 16 blocks of 64, RGB", 3, (2, 3, 4), SRResNet),
+    "attention-48x6": NetworkType(
+        "6 blocks of 48 with parameter-free attention, luma", 1, (2, 3, 4), lambda scale: AttentionNet(scale, 48, 6)
+    ),
 }
 """Every network that a recipe can name. Adding one is a class above and a row here."""
 
