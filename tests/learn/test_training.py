@@ -64,8 +64,12 @@ class _Pulled(Exception):
     """The plug."""
 
 
-def test_a_stopped_run_goes_on_exactly(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train(RECIPE, tmp_path, data, tmp_path / "whole", resume=False, device="cpu")
+@pytest.mark.parametrize("muon_rate", [0.0, 3e-3])
+def test_a_stopped_run_goes_on_exactly(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, muon_rate: float
+) -> None:
+    recipe = replace(RECIPE, muon_rate=muon_rate)
+    whole = train(recipe, tmp_path, data, tmp_path / "whole", resume=False, device="cpu")
     step = Run.training_step
 
     def pull_the_plug(self: Run, batch: tuple["torch.Tensor", "torch.Tensor"], index: int) -> "torch.Tensor":
@@ -76,8 +80,8 @@ def test_a_stopped_run_goes_on_exactly(data: Path, tmp_path: Path, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "training_step", pull_the_plug)
         with pytest.raises(_Pulled):
-            train(RECIPE, tmp_path, data, tmp_path / "stopped", resume=False, device="cpu")
-    resumed = train(RECIPE, tmp_path, data, tmp_path / "stopped", resume=True, device="cpu")
+            train(recipe, tmp_path, data, tmp_path / "stopped", resume=False, device="cpu")
+    resumed = train(recipe, tmp_path, data, tmp_path / "stopped", resume=True, device="cpu")
 
     assert resumed.psnr_db == whole.psnr_db
     for key, value in _weights(whole.weights).items():
