@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from srdeploy.errors import InputError, ModelError, OutputError  # noqa: E402
-from srdeploy.learn.recipes import DataRecipe, TrainRecipe  # noqa: E402
+from srdeploy.learn.recipes import DataRecipe, TrainRecipe, with_loss  # noqa: E402
 from srdeploy.learn.training import Run, train  # noqa: E402
 from srdeploy.learn.weights import load_net  # noqa: E402
 from srdeploy.media.pictures import write_picture  # noqa: E402
@@ -64,11 +64,11 @@ class _Pulled(Exception):
     """The plug."""
 
 
-@pytest.mark.parametrize("muon_rate", [0.0, 3e-3])
+@pytest.mark.parametrize(("muon_rate", "loss"), [(0.0, "charbonnier"), (3e-3, "l1+adversarial")])
 def test_a_stopped_run_goes_on_exactly(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, muon_rate: float
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, muon_rate: float, loss: str
 ) -> None:
-    recipe = replace(RECIPE, muon_rate=muon_rate)
+    recipe = with_loss(replace(RECIPE, muon_rate=muon_rate), loss)
     whole = train(recipe, tmp_path, data, tmp_path / "whole", resume=False, device="cpu")
     step = Run.training_step
 
@@ -147,3 +147,26 @@ def test_what_is_wrong_is_said_before_anything_is_written(data: Path, tmp_path: 
     with pytest.raises(ModelError, match="no network"):
         train(replace(RECIPE, network="vdsr"), tmp_path, data, out, resume=False, device="cpu")
     assert not out.exists()
+
+
+def test_an_adversary_makes_crisper_pictures(data: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=4, steps_per_epoch=40)
+    adversarial = with_loss(replace(recipe, adversarial_weight=0.1), "charbonnier+adversarial")
+    plain = train(recipe, tmp_path, data, tmp_path / "plain", resume=False, device="cpu")
+    crisp = train(adversarial, tmp_path, data, tmp_path / "crisp", resume=False, device="cpu")
+    assert crisp.epoch == recipe.epochs
+    torch.manual_seed(0)
+    picture = torch.rand(1, 1, 32, 32)
+
+    def detail(weights: Path) -> float:
+        big = load_net(weights)(picture).detach()
+        return float((big[..., 1:] - big[..., :-1]).abs().mean())
+
+    assert detail(crisp.weights) > detail(plain.weights)
+    with pytest.raises(InputError, match="was begun with loss"):
+        train(recipe, tmp_path, data, tmp_path / "crisp", resume=True, device="cpu")
+
+
+def test_unknown_losses_are_refused() -> None:
+    with pytest.raises(InputError, match="no loss 'vgg'; type one of: charbonnier"):
+        with_loss(RECIPE, "vgg")

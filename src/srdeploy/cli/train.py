@@ -1,6 +1,8 @@
 """`srdeploy train`: a recipe becomes weights."""
 
 import logging
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +22,10 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     device: Device = "auto",
+    loss: Annotated[
+        str | None,
+        typer.Option("--loss", help="Instead of the recipe's: charbonnier, l1, l2; +adversarial for crisper pictures."),
+    ] = None,
 ) -> None:
     """Train a network by a recipe: log, curve, checkpoint and the best weights go to one folder.
 
@@ -27,16 +33,19 @@ def train(
     """
     with expected_errors(as_json=False, interrupted="type the same with --resume to go on from the last epoch"):
         from srdeploy.learn import require_training
-        from srdeploy.learn.recipes import TrainRecipe
+        from srdeploy.learn.recipes import TrainRecipe, with_loss
         from srdeploy.recipe import load_recipe
 
         plan = load_recipe(recipe, TrainRecipe)
+        if loss is not None:
+            plan = with_loss(plan, loss)
         require_training()
         from srdeploy.learn.training import train as run_training
 
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logging.getLogger("srdeploy").setLevel(logging.INFO)
         folder = out or Path("runs") / plan.name
-        result = run_training(plan, recipe.parent, data, folder, resume, device)
+        with redirect_stdout(sys.stderr):  # Lightning draws its bar on standard output, which is for the result
+            result = run_training(plan, recipe.parent, data, folder, resume, device)
         say(f"{result.weights}: {result.psnr_db:.3f} dB on the held-out pictures, from epoch {result.epoch}")
         say(f"next: srdeploy export {result.weights} --fp16")

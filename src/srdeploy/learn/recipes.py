@@ -1,7 +1,11 @@
 """What a training recipe may say; the TOML files in train/ are its instances. Nothing heavy is imported here."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast, get_args
+
+from srdeploy.errors import InputError
+
+Loss = Literal["charbonnier", "l1", "l2", "charbonnier+adversarial", "l1+adversarial"]
 
 
 @dataclass(frozen=True)
@@ -34,12 +38,15 @@ class TrainRecipe:
     data: DataRecipe
     epochs: int
     steps_per_epoch: int
-    loss: Literal["charbonnier", "l1", "l2"]
+    loss: Loss
+    """With "+adversarial" a critic is trained beside the network, and the last weights are kept, not the best."""
     learning_rate: float
     final_rate: float
     """Adam's rate rises linearly over `warmup_steps`, then falls to `final_rate` along half a cosine."""
     warmup_steps: int
     clip_norm: float
+    adversarial_weight: float = 0.005
+    """What the adversarial term counts beside the other, where the loss has one."""
     ema: float = 0.0
     """Decay of the exponential moving average of the weights, which is what is judged and kept; 0 = none."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
@@ -54,7 +61,14 @@ class TrainRecipe:
             raise ValueError("epochs, steps_per_epoch and devices must be at least 1")
         if self.learning_rate <= 0 or self.final_rate < 0 or self.clip_norm <= 0 or self.warmup_steps < 0:
             raise ValueError("learning_rate and clip_norm must be above 0, final_rate and warmup_steps not below")
-        if self.muon_rate < 0:
-            raise ValueError("muon_rate must not be below 0")
+        if self.muon_rate < 0 or self.adversarial_weight < 0:
+            raise ValueError("muon_rate and adversarial_weight must not be below 0")
         if not 0.0 <= self.ema < 1.0:
             raise ValueError("ema must lie in 0..1, 1 excluded")
+
+
+def with_loss(recipe: TrainRecipe, loss: str) -> TrainRecipe:
+    """The recipe with another loss; InputError, which lists them, for an unknown one."""
+    if loss not in get_args(Loss):
+        raise InputError(f"no loss '{loss}'; type one of: {', '.join(get_args(Loss))}")
+    return replace(recipe, loss=cast(Any, loss))

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from srdeploy.errors import DeviceError, InputError, OutputError
+from srdeploy.learn.adversary import Critic, adversarial_terms
 from srdeploy.learn.base import Net
 from srdeploy.learn.data import Crops, Pair, WholePictures, list_pictures, make_pair
 from srdeploy.learn.losses import LOSSES
@@ -144,7 +145,9 @@ class Run(pl.LightningModule):
         self.net = net
         self.recipe = recipe
         self.out = out
-        self.loss = LOSSES[recipe.loss]
+        base, _, adversarial = recipe.loss.partition("+")
+        self.loss = LOSSES[base]
+        self.critic = Critic(net.channels) if adversarial else None
         self.best = -math.inf
         self.best_epoch = 0
         self.losses: list[Tensor] = []
@@ -163,8 +166,12 @@ class Run(pl.LightningModule):
             squeezed = round(low.shape[0] * self.recipe.data.video_range)  # crops come in random order
             for x in (low, high):
                 x[:squeezed] = x[:squeezed] * (219 / 255) + 16 / 255
-        loss = self.loss(self.net(low), high)
+        result = self.net(low)
+        loss = self.loss(result, high)
         self.losses.append(loss.detach())
+        if self.critic is not None:
+            fooled, told = adversarial_terms(self.critic, result, high)
+            loss = loss + self.recipe.adversarial_weight * fooled + told
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
@@ -179,7 +186,7 @@ class Run(pl.LightningModule):
         """Keep the weights that were measured (the averaged ones, with EMA) if they are the best so far."""
         psnr = sum(self.psnrs) / len(self.psnrs)
         self.psnrs = []
-        is_best = psnr > self.best
+        is_best = psnr > self.best or self.critic is not None  # an adversary lowers PSNR by what it adds
         if is_best:
             self.best, self.best_epoch = psnr, self.current_epoch + 1
             if self.trainer.is_global_zero:
@@ -195,9 +202,9 @@ class Run(pl.LightningModule):
         recipe = self.recipe
         optimizer: torch.optim.Optimizer
         if recipe.muon_rate > 0:
-            optimizer = Muon(self.net, recipe.learning_rate, recipe.muon_rate)
+            optimizer = Muon(self, recipe.learning_rate, recipe.muon_rate)
         else:
-            optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate)
+            optimizer = torch.optim.Adam(self.parameters(), lr=recipe.learning_rate)
         total = recipe.epochs * recipe.steps_per_epoch
         floor = recipe.final_rate / recipe.learning_rate
 
@@ -212,9 +219,12 @@ class Run(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Numbers that a resumed run must know."""
-        checkpoint["srdeploy"] = {"best": self.best, "best_epoch": self.best_epoch}
+        checkpoint["srdeploy"] = {"best": self.best, "best_epoch": self.best_epoch, "loss": self.recipe.loss}
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        """The other half of on_save_checkpoint."""
+        """The other half of on_save_checkpoint; InputError for a run that was begun with another loss."""
+        begun = checkpoint["srdeploy"].get("loss", self.recipe.loss)
+        if begun != self.recipe.loss:
+            raise InputError(f"{self.out} was begun with loss {begun}, not {self.recipe.loss}; type another --out")
         self.best = checkpoint["srdeploy"]["best"]
         self.best_epoch = checkpoint["srdeploy"]["best_epoch"]
