@@ -113,14 +113,15 @@ def evaluate(
         _check_size(reference, scale, path)
         low = imresize_uint8(reference, reference.shape[0] // scale, reference.shape[1] // scale)
         pair = _pair(reference, _enlarged(upscale, low, reference, scale, path), scale)
-        images.append(ImageScores(path.stem, {metric: METRICS[metric](pair) for metric in metrics}))
+        name = path.relative_to(data).with_suffix("").as_posix()
+        images.append(ImageScores(name, {metric: METRICS[metric](pair) for metric in metrics}))
         if on_image is not None:
             on_image(len(images), len(paths))
     return Evaluation(model, scale, str(data), tuple(images))
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The picture files that stand directly in `folder`, sorted by name.
+    """The picture files in `folder` and the folders in it, sorted; hidden files and folders are left out.
 
     Raises InputError when there is no such folder or no picture in it.
     """
@@ -128,11 +129,10 @@ def pictures_in(folder: Path) -> list[Path]:
         raise InputError(f"no such folder: {folder}; give a folder of full-resolution pictures")
     if not folder.is_dir():
         raise InputError(f"{folder} is a file; give a folder of full-resolution pictures")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.name[0] != ".")
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+    paths = [p for p in paths if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
     if not paths:
-        raise InputError(
-            f"no picture (PNG, JPEG, WebP, BMP, TIFF) is directly in {folder}; give a folder that has some"
-        )
+        raise InputError(f"no picture (PNG, JPEG, WebP, BMP, TIFF) is in {folder}; give a folder that has some")
     return paths
 
 

@@ -5,22 +5,25 @@ One damaged file does not stop the others; nothing existing is overwritten unles
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.media import EncodeOptions, is_media, open_reader, open_writer, result_suffix
+from srdeploy.media.base import partial_path, refuse_special
 from srdeploy.stream import upscale_stream
 from srdeploy.upscale import Upscaler
 
 
 @dataclass(frozen=True)
 class Job:
-    """One source and where its result goes."""
+    """One source and where its result goes; refused: why it cannot be done, known before any is begun."""
 
     input: Path
     output: Path
+    refused: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def plan_jobs(inputs: Iterable[Path], out: Path | None, scale: int) -> list[Job]
     A file becomes `<stem>_x4.<ext>` beside itself or in the folder `out`, or `out` itself when that names a file and
     there is one input. A folder is walked, and mirrored with its names under `out`, or under `<folder>_x4` beside it.
     Whether a file exists is found out when its job is done, so that one missing file does not stop the others.
-    Raises InputError for a folder without pictures and videos, OutputError when two inputs would get the same output.
+    Of two inputs with the same output the later one is refused, and so is one that its result would replace.
+    Raises InputError for a folder without pictures and videos, OutputError when a folder would be mirrored onto itself.
     """
     given = list(inputs)
     one_file = len(given) == 1 and not given[0].is_dir() and out is not None and _names_a_file(out)
@@ -90,8 +94,7 @@ def plan_jobs(inputs: Iterable[Path], out: Path | None, scale: int) -> list[Job]
         else:
             name = f"{path.stem}_x{scale}{result_suffix(path)}"
             jobs.append(Job(path, (out or path.parent) / name))
-    _refuse_clashes(jobs)
-    return jobs
+    return list(_refuse_clashes(jobs))
 
 
 def _names_a_file(out: Path) -> bool:
@@ -99,24 +102,31 @@ def _names_a_file(out: Path) -> bool:
 
 
 def _walk(folder: Path, out: Path) -> Iterator[Job]:
+    if out.resolve() == folder.resolve():
+        raise OutputError(f"the results of the folder {folder} would go into itself; type -o with another folder")
+    # Results of an earlier run into a folder inside this one are no sources.
+    own = out.resolve() if folder.resolve() in out.resolve().parents else None
     found = False
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and is_media(path) and out.resolve() not in path.resolve().parents:
+        if path.is_file() and is_media(path) and own not in path.resolve().parents:
             found = True
             yield Job(path, (out / path.relative_to(folder)).with_suffix(result_suffix(path)))
     if not found:
         raise InputError(f"the folder {folder} holds no picture or video; type the path of one that does")
 
 
-def _refuse_clashes(jobs: list[Job]) -> None:
+def _refuse_clashes(jobs: list[Job]) -> Iterator[Job]:
     seen: dict[Path, Path] = {}
     for job in jobs:
         key = job.output.resolve()
         if key == job.input.resolve():
-            raise OutputError(f"the result of {job.input} would replace it; type another -o")
-        if key in seen:
-            raise OutputError(f"{seen[key]} and {job.input} would both become {job.output}; type another -o for one")
-        seen[key] = job.input
+            yield replace(job, refused=f"the result of {job.input} would replace it; type another -o")
+        elif key in seen:
+            both = f"{seen[key]} and {job.input} would both become {job.output}"
+            yield replace(job, refused=f"{both}; run the second by itself with another -o")
+        else:
+            seen[key] = job.input
+            yield job
 
 
 def run_job(
@@ -127,16 +137,18 @@ def run_job(
     Raises SrdeployError; then nothing stands under the output's name, except with choices.keep_partial the good part of
     a damaged source under `<stem>.partial<ext>`.
     """
-    if job.output.exists() and not choices.overwrite:
-        if choices.resume:
-            return Skipped(str(job.input), str(job.output))
-        raise OutputError(f"{job.output} exists already; type --overwrite to replace it, or another -o")
+    if job.refused is not None:
+        raise OutputError(job.refused)
+    if _is_done(job.output, choices):
+        return Skipped(str(job.input), str(job.output))
     started = time.perf_counter()
     reader = open_reader(job.input)
     try:
         width, height = reader.width * upscaler.scale, reader.height * upscaler.scale
-        _make_folder(job.output.parent)
-        with open_writer(job.output, reader, width, height, choices.encode) as writer:
+        with (
+            _folder(job.output.parent),
+            open_writer(job.output, reader, width, height, choices.encode) as writer,
+        ):
             try:
                 frames = upscale_stream(reader, upscaler, writer, lambda done: on_frame(done, reader.frames))
             except InputError as error:
@@ -151,11 +163,35 @@ def run_job(
     return _done(job, upscaler, frames, seconds, reader.height, reader.width, (*reader.notes, *writer.notes))
 
 
-def _make_folder(folder: Path) -> None:
+def _is_done(output: Path, choices: Choices) -> bool:
+    """Whether the result is there and is to be kept. Raises OutputError for what must not be replaced."""
+    refuse_special(output)
+    if output.exists() and not choices.overwrite:
+        if choices.resume:
+            return True
+        raise OutputError(f"{output} exists already; type --overwrite to replace it, or another -o")
+    part = partial_path(output)
+    # Said now, since after hours of work there would be no place for what was made.
+    if choices.keep_partial and part.exists() and not choices.overwrite:
+        raise OutputError(f"{part} exists already; type --overwrite to replace it, or move it away")
+    return False
+
+
+@contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """Make a folder for a result; when there is none in the end, what was made and stayed empty is removed again."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}; type another -o") from None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}; type another -o") from None
+        yield
+    except BaseException:
+        for path in made:
+            with suppress(OSError):  # not empty: others' results are in it
+                path.rmdir()
+        raise
 
 
 def _done(

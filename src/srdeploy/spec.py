@@ -80,7 +80,9 @@ def spec_from_metadata(metadata: Mapping[str, str], path: str) -> ModelSpec:
         return _spec_from_dict(json.loads(text))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())
-        raise ModelError(f"{path} carries facts that do not parse ({reason}); export it again") from None
+        raise ModelError(
+            f"{path} carries facts that do not parse ({reason}); type: srdeploy export and what it was made from"
+        ) from None
 
 
 def _spec_from_dict(facts: dict[str, Any]) -> ModelSpec:

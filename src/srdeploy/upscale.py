@@ -9,7 +9,7 @@ import numpy as np
 
 from srdeploy import zoo
 from srdeploy.backends import Session, open_session
-from srdeploy.errors import DeviceError, ModelError
+from srdeploy.errors import DeviceError, InputError, ModelError
 from srdeploy.media.colour import rgb_from_ycbcr, rgb_from_yuv, ycbcr_from_rgb, yuv_from_rgb
 from srdeploy.media.enlarge import chroma_offset, enlarge_plane
 from srdeploy.picture import Picture, Pixels
@@ -42,13 +42,12 @@ class Upscaler:
         deep: Callable[[], Session] | None = None,
     ) -> None:
         spec = session.spec
+        _check_plan(tile, overlap)
         if isinstance(tile, int) and spec.halo is None and overlap is None:
             raise ModelError(
                 f"--tile {tile} was asked, but {spec.name} has no finite halo: type --tile none, or --overlap N "
                 "for an approximate result"
             )
-        if isinstance(tile, int) and tile < 1:
-            raise ModelError(f"--tile {tile} was asked; type a number of pixels from 1 on, or auto, or none")
         self.session = session
         self.scale = spec.scale
         self._tile = tile
@@ -60,8 +59,10 @@ class Upscaler:
     def __call__(self, picture: Picture) -> Picture:
         """Enlarge one picture; depth, layout, subsampling and tags stay as they are.
 
-        Raises ModelError when the picture has more than 8 bits and the model has no float file.
+        Raises ModelError when the picture has more than 8 bits and the model has no float file, InputError for what is
+        no Picture.
         """
+        _check_picture(picture)
         session = self._session_for(picture.depth)
         if session.spec.channels == 3:
             result = self._by_rgb(session, picture)
@@ -143,6 +144,35 @@ class Upscaler:
                 top : top + (r.keep_end - r.keep) * scale, left : left + (c.keep_end - c.keep) * scale
             ]
         return result[: height * scale, : width * scale]
+
+
+def _check_plan(tile: object, overlap: object) -> None:
+    """Raise ModelError for a tile or an overlap that is none; Python callers come here without the command's checks."""
+    if tile not in ("auto", "none") and not (isinstance(tile, int) and tile >= 1):
+        raise ModelError(f"--tile {tile} was asked; type a number of pixels from 1 on, or auto, or none")
+    if overlap is not None and not (isinstance(overlap, int) and overlap >= 0):
+        raise ModelError(f"--overlap {overlap} was asked; type a number of pixels from 0 on, or leave it out")
+
+
+def _check_picture(picture: object) -> None:
+    """Raise InputError for anything but a Picture whose planes have the shape and dtype that it says."""
+    if not isinstance(picture, Picture):
+        found = type(picture).__name__
+        if isinstance(picture, np.ndarray):
+            found = f"an array of {picture.dtype} and shape {picture.shape}"
+        raise InputError(
+            f'an upscaler takes a Picture, not {found}; type Picture("rgb", (pixels,)) with uint8 pixels of shape '
+            "(H, W, 3)"
+        )
+    count, sides = (3 if picture.layout == "yuv" else 1), ((3,) if picture.layout == "rgb" else ())
+    for plane in picture.planes:
+        if plane.dtype != picture.dtype or plane.ndim != 2 + len(sides) or plane.shape[2:] != sides or 0 in plane.shape:
+            raise InputError(
+                f"a {picture.layout} picture of {picture.depth} bits has {picture.dtype} planes of shape "
+                f"{('H', 'W', *sides)}; it was given {plane.dtype} of shape {plane.shape}"
+            )
+    if len(picture.planes) != count:
+        raise InputError(f"a {picture.layout} picture has {count} planes; it was given {len(picture.planes)}")
 
 
 def _pad(pixels: Pixels, multiple: int) -> Pixels:

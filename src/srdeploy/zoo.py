@@ -113,7 +113,8 @@ def _find_path(path: Path, pixels: str, folder: Path) -> Path:
             raise ModelError(f"no such file: {path}; shipped models: {_listed(names(folder))}")
         raise ModelError(f"{path} is a checkpoint, not a model file; type: srdeploy export {path}")
     if path.is_dir():
-        raise ModelError(f"{path} is a folder; give the path of an .onnx file in it")
+        inside = next(iter(sorted(path.glob("*.onnx"))), path / "NAME.onnx")
+        raise ModelError(f"{path} is a folder; type the path of an .onnx file, such as {inside}")
     if not path.is_file():
         raise ModelError(f"no such file: {path}; shipped models: {_listed(names(folder))}")
     if path.suffix.lower() != ".onnx":
@@ -130,13 +131,18 @@ def _find_path(path: Path, pixels: str, folder: Path) -> Path:
 
 
 def _is_path(model: str) -> bool:
-    """Whether the text is meant as a path: it has a folder in it, or the suffix of a file that we know.
+    """Whether the text is meant as a path: it has a folder in it or is one, or has the suffix of a file that we know.
 
     A bare word is a name even where a file of that name exists, so that what `-m espcn-x4` means does not depend on
     the folder in which it is typed.
     """
     path = Path(model)
-    return len(path.parts) > 1 or path.suffix.lower() in (".onnx", ".engine", *WEIGHT_SUFFIXES)
+    return (
+        len(path.parts) > 1
+        or model.endswith(("/", "\\"))
+        or model in (".", "..")
+        or path.suffix.lower() in (".onnx", ".engine", *WEIGHT_SUFFIXES)
+    )
 
 
 def _family(name: str) -> str:

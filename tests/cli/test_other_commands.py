@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,6 +72,14 @@ def test_eval_beats_bicubic(samples: Path, tmp_path: Path) -> None:
     assert ours["mean"]["ssim_y"] > theirs["mean"]["ssim_y"]
 
 
+def test_eval_walks_folders(samples: Path, tmp_path: Path) -> None:
+    for name in ("top.png", "sub/deep.png", ".hidden/none.png", "sub/.none.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(samples / "owl.png", tmp_path / name)
+    document = _json(_invoke("eval", "bicubic", "--data", tmp_path, "--metrics", "psnr_y", "--json"))
+    assert [i["name"] for i in document["images"]] == ["sub/deep", "top"]
+
+
 def test_eval_on_the_published_set(shared: Path) -> None:
     """The floor of the shipped default model: 30.0 dB on Set5 at x4; bicubic has 28.43."""
     result = _json(_invoke("eval", "espcn-x4", "--data", shared / "data" / "test" / "set5", "--json"))
@@ -102,6 +111,12 @@ def test_check_of_shipped_files() -> None:
     assert "passed" in _invoke("check", "espcn-x4").stdout
 
 
+def test_check_against_what_is_none(tmp_path: Path) -> None:
+    result = _invoke("check", "espcn-x4", "--against", tmp_path / "none.onnx")
+    assert result.exit_code == 1
+    assert "type --against" in result.stderr
+
+
 def test_export_with_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = _invoke("export", "--fp16", "--json")
@@ -120,3 +135,17 @@ def test_a_command_that_is_none() -> None:
     assert _invoke("enlarge").exit_code == 2
     assert _invoke("run").exit_code == 2
     assert "srdeploy " in _invoke("--version").stdout
+
+
+def test_training_draws_its_bar_on_standard_error(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = pytest.importorskip("srdeploy.learn.training", reason="needs the extra train")
+
+    def train(*_: object) -> object:
+        sys.stdout.write("a bar\n")
+        return SimpleNamespace(weights="w.safetensors", psnr_db=30.0, epoch=1)
+
+    monkeypatch.setattr(training, "train", train)
+    result = _invoke("train", repository / "train" / "espcn-x4.toml")
+    assert result.exit_code == 0, result.stderr
+    assert "a bar" in result.stderr
+    assert [line.partition(":")[0] for line in result.stdout.splitlines()] == ["w.safetensors", "next"]

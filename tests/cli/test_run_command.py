@@ -1,6 +1,7 @@
 """`srdeploy run` as a person types it: where results go, what is said, and what is refused."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -231,7 +232,18 @@ def test_an_fp16_file_by_its_path_says_what_computes(run: Run, owl: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "words", [["--tile", "0"], ["--tile", "big"], ["--threads", "0"], ["--precision", "fp8"], ["--json", "-o", "-"]]
+    "words",
+    [
+        ["--tile", "0"],
+        ["--tile", "big"],
+        ["--tile", "65537"],
+        ["--tile", "9" * 5000],
+        ["--overlap", "4097"],
+        ["--threads", "0"],
+        ["--threads", "257"],
+        ["--precision", "fp8"],
+        ["--json", "-o", "-"],
+    ],
 )
 def test_wrong_usage(run: Run, owl: Path, words: list[str]) -> None:
     assert run(owl, *words).exit_code == 2
@@ -268,3 +280,95 @@ def test_keep_partial_keeps_the_good_part(run: Run, samples: Path, tmp_path: Pat
     line = _error(run(source, "--keep-partial"))
     assert (tmp_path / "clip_x4.partial.mp4").is_file()
     assert "clip_x4.partial.mp4" in line
+
+
+def test_an_empty_path_is_not_the_present_folder(
+    run: Run, owl: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "INPUT is empty" in _error(run(""))
+    assert "-o is empty" in _error(run(owl, "-o", ""))
+    assert list(tmp_path.iterdir()) == [owl]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes in folders")
+@pytest.mark.parametrize("words", [[], ["--overwrite"], ["--resume"]])
+def test_a_pipe_is_not_replaced(run: Run, owl: Path, tmp_path: Path, words: list[str]) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    assert "it is a pipe or a device" in _error(run(owl, "-o", pipe, *words))
+    assert pipe.is_fifo()
+    assert set(tmp_path.iterdir()) == {owl, pipe}
+
+
+def test_only_the_later_of_two_with_one_result_fails(run: Run, owl: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with Image.open(owl) as picture:
+        small = picture.crop((0, 0, 40, 40))
+    for name in ("a.gif", "a.png", "b.png"):
+        small.save(folder / name)
+    result = run(folder, "--json")
+    assert result.exit_code == 1
+    document = _json(result)
+    assert [o["input"] for o in document["outputs"]] == [str(folder / "a.gif"), str(folder / "b.png")]
+    (failed,) = document["failed"]
+    assert failed["input"] == str(folder / "a.png")
+    assert "would both become" in failed["error"]
+
+
+def test_failures_leave_no_empty_folders(run: Run, owl: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "bad").mkdir(parents=True)
+    (folder / "good").mkdir()
+    (folder / "bad" / "cut.png").write_bytes(owl.read_bytes()[:3000])
+    with Image.open(owl) as picture:
+        picture.crop((0, 0, 40, 40)).save(folder / "good" / "a.png")
+    out = tmp_path / "new" / "out"
+    assert run(folder, "-o", out).exit_code == 1
+    assert {p.relative_to(out) for p in out.rglob("*")} == {Path("good"), Path("good/a.png")}
+    alpha = tmp_path / "alpha.png"
+    Image.new("RGBA", (20, 20)).save(alpha)
+    assert "alpha" in _error(run(alpha, "-o", tmp_path / "x" / "y" / "a.jpg"))
+    assert not (tmp_path / "x").exists()
+    (tmp_path / "mine").mkdir()  # was there before, and stays
+    _error(run(alpha, "-o", tmp_path / "mine" / "deeper" / "a.jpg"))
+    assert not list((tmp_path / "mine").iterdir())
+
+
+def test_a_folder_is_not_mirrored_onto_itself(run: Run, owl: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tree" / "sub"
+    folder.mkdir(parents=True)
+    shutil.copy(owl, folder / "a.png")
+    assert "would go into itself" in _error(run(tmp_path / "tree", "-o", tmp_path / "tree"))
+    assert run(folder, "-o", tmp_path / "tree").exit_code == 0  # the folder above it is another one
+    assert (tmp_path / "tree" / "a.png").is_file()
+
+
+@pytest.mark.parametrize("words", [[], ["--keep-partial"]])
+def test_a_kept_part_is_not_overwritten(run: Run, samples: Path, tmp_path: Path, words: list[str]) -> None:
+    source, part = tmp_path / "clip.mp4", tmp_path / "clip_x4.partial.mp4"
+    source.write_bytes((samples / "clip.mp4").read_bytes()[:300_000])
+    part.write_bytes(b"precious")
+    line = _error(run(source, *words))
+    assert ("exists already" in line) == bool(words)
+    assert part.read_bytes() == b"precious"
+
+
+def test_a_model_that_is_none_says_what_to_type(
+    run: Run, owl: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "garbage.onnx").write_bytes(b"garbage")
+    assert "type: srdeploy info" in _error(run(owl, "-m", "garbage.onnx"))
+    assert "espcn-x4" in _error(run(owl, "-m", "none.onnx"))
+    for folder in (".", "./", f"{tmp_path}/"):
+        line = _error(run(owl, "-m", folder))
+        assert "is a folder" in line and "garbage.onnx" in line
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_line_break_in_a_name_is_escaped(run: Run, owl: Path, tmp_path: Path) -> None:
+    shutil.copy(owl, tmp_path / "a\nb.png")
+    (line,) = run(tmp_path / "a\nb.png").stdout.splitlines()
+    assert "a\\nb_x4.png" in line

@@ -184,7 +184,9 @@ def _open(
     except failures as error:
         if device != "cpu":
             raise DeviceError(f"{device} does not open {path}: {one_line(error)}; type: --device cpu") from None
-        raise ModelError(f"{path} is not a model that ONNX Runtime opens: {one_line(error)}") from None
+        raise ModelError(
+            f"{path} is not a model that ONNX Runtime opens: {one_line(error)}; for those that ship type: srdeploy info"
+        ) from None
     if device != "cpu" and session.get_providers()[0] != CUDA:
         raise DeviceError(
             f"{device} was asked for, but onnxruntime-gpu could not load CUDA or cuDNN and would run on the CPU; "

@@ -10,6 +10,9 @@ from srdeploy.errors import DeviceError, ModelError, SrdeployError
 LATER = ("openvino", "tensorrt")
 """Engines with a name but without code in this version."""
 
+MAX_THREADS = 256
+"""ONNX Runtime starts every thread that it is asked for; thousands hang the machine."""
+
 
 def open_session(path: Path, backend: str = "auto", device: str = "auto", threads: int | None = None) -> Session:
     """Open an exported file.
@@ -26,10 +29,10 @@ def open_session(path: Path, backend: str = "auto", device: str = "auto", thread
         raise DeviceError(f"there is no backend {backend!r}; type one of: auto, ort, openvino, tensorrt")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise DeviceError(f"there is no device {device!r}; type one of: auto, cpu, cuda, cuda:N")
-    if threads is not None and threads < 1:
-        raise DeviceError(f"{threads} threads were asked for; type 1 or more")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise DeviceError(f"{threads} threads were asked for; type 1 to {MAX_THREADS}")
     if not path.is_file():
-        raise ModelError(f"there is no model file {path}")
+        raise ModelError(f"there is no model file {path}; for those that ship type: srdeploy info")
     from srdeploy.backends.ort import OrtSession  # the engine is loaded when a model is opened, not before
 
     return OrtSession(path, device, threads)

@@ -1,6 +1,7 @@
 """How a verb answers: one JSON document or a few lines; expected errors in one line, exit 1."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +11,22 @@ import typer
 
 from srdeploy.errors import SrdeployError
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def escaped(text: str) -> str:
+    """The text with its control characters written out: a file may be named with a line break or a terminal's codes."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
 
 def say(text: str) -> None:
     """A line of the result, on standard output."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{escaped(text)}\n")
 
 
 def note(text: str) -> None:
-    """A remark, on standard error."""
-    sys.stderr.write(f"{text}\n")
+    """A remark, on standard error, in one line."""
+    sys.stderr.write(f"{escaped(text)}\n")
 
 
 def error_line(text: str) -> None:
@@ -41,6 +49,8 @@ def expected_errors(as_json: bool, interrupted: str = "no unfinished result was 
         if as_json:
             print_json({"error": str(error)})
         raise typer.Exit(1) from None
+    except BrokenPipeError:  # whoever read our answer has gone; main() ends quietly
+        raise
     except OSError as error:  # a file system that refuses: unreadable folders, names too long, full disks
         reason = f"{error.filename or 'input or output'}: {error.strerror or error}; check the path and its permissions"
         error_line(reason)

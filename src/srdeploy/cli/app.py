@@ -1,11 +1,16 @@
 """The command `srdeploy`: its verbs in one place."""
 
+import os
 import signal
+import sys
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from srdeploy import __version__
+from srdeploy.cli.answer import error_line
 from srdeploy.cli.check import check
 from srdeploy.cli.evaluate import evaluate
 from srdeploy.cli.export import export
@@ -49,4 +54,23 @@ def main() -> None:
     """Entry point of the command. Exit status: 0 done, 1 expected error, 2 wrong usage, 130 interrupted."""
     # Asked to end, by Ctrl-C or by the system, a verb cleans up what it had begun.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    app()
+    _prepare_output()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a failure is still ours to tell, and not as Python ends
+    except OSError as error:
+        # What is left in the buffer goes nowhere, or Python would complain of it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            error_line(f"cannot write to standard output: {error.strerror or error}; send it elsewhere")
+        sys.exit(1)
+
+
+def _prepare_output() -> None:
+    """Make standard output take any name: those that its encoding lacks are escaped, and a closed one takes all."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - to the end, as standard output is
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

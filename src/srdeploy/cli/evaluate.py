@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped name, the path of an .onnx, or `bicubic`.")],
-    data: Annotated[Path, typer.Option("--data", readable=False, help="A folder of full-size pictures.")],
+    data: Annotated[
+        Path,
+        typer.Option("--data", readable=False, help="A folder of full-size pictures; those in its folders count too."),
+    ],
     scale: Annotated[
         int | None, typer.Option("--scale", min=2, max=8, help="Default: the model's; bicubic: 4.")
     ] = None,

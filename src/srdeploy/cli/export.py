@@ -17,6 +17,13 @@ def export(
         ),
     ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="An fp16 file too, proved by true half arithmetic.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="An int8 file too (uint8 pictures only); needs --calibrate.")
+    ] = False,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option("--calibrate", readable=False, help="Full-resolution pictures that int8 is fitted to."),
+    ] = None,
     float_files: Annotated[
         bool, typer.Option("--float", help="Float files too (NCHW, 0..1): for deep pixels and other tools.")
     ] = False,
@@ -26,14 +33,15 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write ONNX files, each only after it was compared with its reference: torch, then fp32, then fp16.
+    """Write ONNX files, each only after it was compared with its reference: torch, then fp32, then fp16 or int8.
 
     Example: srdeploy export runs/espcn-x4/espcn-x4.safetensors --fp16 -o exported
     """
     with expected_errors(as_json):
         from srdeploy.export import export as run_export
 
-        made = run_export(source, ("fp32", "fp16") if fp16 else ("fp32",), float_files, out, data)
+        precisions = ("fp32", *(("fp16",) if fp16 else ()), *(("int8",) if int8 else ()))
+        made = run_export(source, precisions, float_files, out, data, calibrate)
     for remark in made.notes:
         note(f"note: {remark}")
     if as_json:

@@ -1,8 +1,14 @@
 """Options that several verbs share."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from srdeploy.errors import InputError
+
+MAX_TILE = 65536
+"""The side of the largest tile; no picture that is read fills a larger one."""
 
 Backend = Annotated[
     Literal["auto", "ort", "openvino", "tensorrt"], typer.Option("--backend", help="The engine that runs the network.")
@@ -12,7 +18,7 @@ Precision = Annotated[
     Literal["auto", "fp32", "fp16", "bf16", "int8"],
     typer.Option("--precision", help="What the network computes in. What cannot be had is an error."),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads for the network.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, max=256, help="CPU threads for the network.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
@@ -20,6 +26,17 @@ def parse_tile(text: str) -> int | Literal["auto", "none"]:
     """ "auto", "none" or a number of pixels from 1 on; anything else is wrong usage."""
     if text in ("auto", "none"):
         return "auto" if text == "auto" else "none"
-    if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(f"{text!r} is not a tile: type auto, none or a number of pixels")
+    # Digits are counted first: int() refuses thousands of them with an error of its own.
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= MAX_TILE:
+        raise typer.BadParameter(
+            f"{text[:40]!r} is not a tile: type auto, none or a number of pixels from 1 to {MAX_TILE}",
+            param_hint="--tile",
+        )
     return int(text)
+
+
+def path_of(text: str, option: str) -> Path:
+    """The path that a person typed for `option`. Raises InputError for an empty one, which Path takes for "."."""
+    if not text:
+        raise InputError(f"{option} is empty, as from an unset variable; type a path, or . for the present folder")
+    return Path(text)

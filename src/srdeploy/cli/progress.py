@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from srdeploy.cli.answer import escaped
+
 
 class Progress:
     """A bar on standard error for the frames of the present file; nothing where that is no terminal, or when quiet."""
@@ -32,7 +34,7 @@ class Progress:
         """The next file, the index-th of all."""
         count = f"[{index + 1}/{self._files}] " if self._files > 1 else ""
         # A name is shown as it is, never read as markup.
-        self._bars.reset(self._task, total=None, description=f"{count}{name}".replace("[", "\\["), rate="")
+        self._bars.reset(self._task, total=None, description=f"{count}{escaped(name)}".replace("[", "\\["), rate="")
 
     def frame(self, done: int, expected: int | None) -> None:
         """`done` frames of the present file are written, of `expected` (None = not known)."""

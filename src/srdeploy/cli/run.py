@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srdeploy.cli.answer import error_line, expected_errors, note, print_json, say
-from srdeploy.cli.options import Backend, Device, Json, Precision, Threads, parse_tile
+from srdeploy.cli.options import Backend, Device, Json, Precision, Threads, parse_tile, path_of
 
 if TYPE_CHECKING:
     from srdeploy.jobs import Choices, Done, Failed, Job, Skipped
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def run(
-    inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", readable=False, help="Pictures, videos or folders.")
-    ],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, videos or folders.")],
     out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", readable=False, help="The result's file, or a folder. Default: beside the input."),
+        str | None,
+        typer.Option(
+            "-o", "--out", metavar="<path>", help="The result's file, or a folder. Default: beside the input."
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option("-m", "--model", help="A shipped name, or the path of an .onnx.")] = None,
     scale: Annotated[int | None, typer.Option("--scale", min=2, max=4, help="How many times as large.")] = None,
@@ -29,7 +29,9 @@ def run(
     tile: Annotated[str, typer.Option("--tile", help="auto, none, or a tile's side in input pixels.")] = "auto",
     overlap: Annotated[
         int | None,
-        typer.Option("--overlap", min=0, help="Pixels read around a tile. Default: exactly what the network needs."),
+        typer.Option(
+            "--overlap", min=0, max=4096, help="Pixels read around a tile. Default: exactly what the network needs."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on: results that exist are kept and skipped.")] = False,
@@ -52,13 +54,15 @@ def run(
     Example: srdeploy run holiday.mp4 -o holiday-1080p.mp4
     """
     tile_choice = parse_tile(tile)
-    if as_json and out is not None and str(out) == "-":
+    if as_json and out == "-":
         raise typer.BadParameter("--json and -o - both want standard output", param_hint="--json")
     with expected_errors(as_json):
         from srdeploy.jobs import Choices, plan_jobs
         from srdeploy.media import EncodeOptions
         from srdeploy.upscale import open_upscaler
 
+        sources = [path_of(text, "INPUT") for text in inputs]
+        target = None if out is None else path_of(out, "-o")
         upscaler = open_upscaler(
             model,
             scale=scale,
@@ -69,7 +73,7 @@ def run(
             overlap=overlap,
             threads=threads,
         )
-        jobs = plan_jobs(inputs, out, upscaler.scale)
+        jobs = plan_jobs(sources, target, upscaler.scale)
         choices = Choices(overwrite, resume, keep_partial, EncodeOptions(codec=codec, crf=crf, preset=preset))
         outcomes = _do(jobs, upscaler, choices, quiet)
     _answer(outcomes, quiet, as_json)

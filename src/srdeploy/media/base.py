@@ -78,11 +78,24 @@ class Writer(Protocol):
     ) -> None: ...
 
 
+def partial_path(path: Path) -> Path:
+    """Where the good part of a result goes whose source turned out to be damaged."""
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def refuse_special(path: Path) -> None:
+    """Raise OutputError for a pipe, a device or a socket: renaming the result into its place would destroy it."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a pipe or a device, not a file; type -o with the name of a file")
+
+
 def part_path(path: Path) -> Path:
     """A hidden name beside `path`, unlike any other, with its suffix: where a result grows until it is whole.
 
-    Raises OutputError when the folder is not there or not writable, or when `path` itself is a folder.
+    Raises OutputError when the folder is not there or not writable, or when `path` itself is a folder, a pipe
+    or a device.
     """
+    refuse_special(path)
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder; type the name of a file")
     if not path.parent.is_dir():

@@ -10,7 +10,7 @@ from av.codec.context import ThreadType
 from av.error import FFmpegError
 
 from srdeploy.errors import OutputError
-from srdeploy.media.base import DEFAULT_OPTIONS, EncodeOptions, one_line, part_path
+from srdeploy.media.base import DEFAULT_OPTIONS, EncodeOptions, one_line, part_path, partial_path
 from srdeploy.media.colour import assumed_matrix, gray_to_yuv, rgb_to_yuv
 from srdeploy.media.encoders import choose_encoder, hdr_parameters
 from srdeploy.media.frames import frame_from_picture
@@ -105,7 +105,7 @@ class VideoWriter:
         """Finish with the frames so far and what was copied to their end; see base.Writer."""
         if self._span is None:
             return None
-        path = self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}")
+        path = partial_path(self.path)
         self._copy.forgive_damage()
         self._finish(path, float(self._span[1] * self._like.time_base))
         return path
