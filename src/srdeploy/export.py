@@ -14,6 +14,7 @@ from srdeploy.graph.files import Model, at_our_opset, load_model, parse_model, r
 from srdeploy.graph.pixels import rename_border, wrap_pixels
 from srdeploy.parity import Check, check_file, file_hash, pictures_for
 from srdeploy.picture import Pixels
+from srdeploy.quantize import PICTURES, Quantized, quantize
 from srdeploy.recipe import load_recipe
 from srdeploy.spec import ModelSpec, Parity, PixelKind, Precision
 
@@ -73,32 +74,34 @@ def export(
     float_files: bool = False,
     out: Path = Path(),
     data: Path | None = None,
+    calibrate: Path | None = None,
 ) -> Export:
     """Export a network to `out`: <name>.<precision>.onnx, and with float_files <name>.<precision>.float.onnx.
 
     source: a shipped model's name (None = the default), a .safetensors checkpoint of srdeploy, anybody's .onnx
     (float NCHW), or a release recipe (.toml), whose precisions and float files are then made. fp32 is always made:
-    it is what fp16 is proved against. data: a folder of pictures to prove on.
+    it is what fp16 and int8 are proved against. data: a folder of pictures to prove on. calibrate: a folder of
+    full-resolution pictures that int8, which has no float file, is fitted to.
     The files appear together, each after it was opened and compared; when one fails, none does.
 
-    Raises ModelError for a source that cannot be exported, ParityError above tolerance, OutputError when `out` cannot
+    Raises ModelError for a source that cannot be exported or int8 without pictures to calibrate on, InputError for a
+    folder without pictures, ParityError above tolerance, OutputError when `out` cannot
     be written.
     """
-    unknown = set(precisions) - {"fp32", "fp16"}
-    if unknown:
-        raise ModelError(
-            f"precision {', '.join(sorted(unknown))} is not exported by this version; type --fp16 or nothing"
-        )
+    integers = _wants_int8(precisions, calibrate)
     if source is not None and Path(source).suffix.lower() == ".toml":
         recipe = load_recipe(Path(source), ReleaseRecipe)
         source, precisions, float_files = str(_weights(Path(source), recipe)), recipe.precisions, recipe.float_files
     opened = _open_source(source)
     pictures = pictures_for(opened.facts, data)
+    small = _quantized(opened, calibrate, pictures) if integers and calibrate else None
     made = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".srdeploy-export-", dir=out) as folder:
             files = _make_all(opened, "fp16" in precisions, float_files, Path(folder), pictures)
+            if small is not None:
+                files.append(_make_int8(opened, small, Path(folder), pictures))
             files = [_moved(file, out) for file in files]
     except OSError as error:
         raise OutputError(f"cannot write to {out}: {error.strerror}") from None
@@ -106,6 +109,19 @@ def export(
         if made and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
     return Export(files, opened.notes)
+
+
+def _wants_int8(precisions: Collection[str], calibrate: Path | None) -> bool:
+    unknown = set(precisions) - {"fp32", "fp16", "int8"}
+    if unknown:
+        raise ModelError(
+            f"precision {', '.join(sorted(unknown))} is not exported by this version; type --fp16, --int8 or nothing"
+        )
+    if "int8" in precisions and calibrate is None:
+        raise ModelError("asked for int8, which needs pictures to calibrate on; type --calibrate DIR")
+    if "int8" not in precisions and calibrate is not None:
+        raise ModelError(f"asked to calibrate on {calibrate}, which is for int8 alone; type --int8 too")
+    return "int8" in precisions
 
 
 def _weights(path: Path, recipe: ReleaseRecipe) -> Path:
@@ -212,12 +228,27 @@ def _make_all(
     return files
 
 
+def _quantized(source: _Source, calibrate: Path, proof: dict[str, Pixels]) -> Quantized:
+    facts = source.facts
+    pictures = pictures_for(facts, calibrate, most=PICTURES)
+    return quantize(source.graph, facts.name, facts.scale, facts.multiple, pictures, proof)
+
+
+def _make_int8(source: _Source, small: Quantized, folder: Path, pictures: dict[str, Pixels]) -> ExportedFile:
+    source.notes.append(f"{small.how()}; {small.loss_db:.3f} dB of PSNR lost on {small.pictures} pictures")
+    spec = replace(_spec(source, "int8", "uint8"), quality_loss_db={"ort/int8": round(small.loss_db, 4)})
+    reference = folder / _file_name(source.facts.name, "fp32", "uint8")
+    return _make(small.model, spec, reference, folder, pictures, small.how())
+
+
 def _spec(source: _Source, precision: Precision, pixels: PixelKind) -> ModelSpec:
     return replace(source.facts, precision=precision, pixels=pixels)
 
 
-def _make(graph: Model, spec: ModelSpec, reference: Path, folder: Path, pictures: dict[str, Pixels]) -> ExportedFile:
-    """Save, open what was saved, compare; then stamp how that went."""
+def _make(
+    graph: Model, spec: ModelSpec, reference: Path, folder: Path, pictures: dict[str, Pixels], arithmetic: str = ""
+) -> ExportedFile:
+    """Save, open what was saved, compare; then stamp how that went. arithmetic: in other words than the session's."""
     path = folder / _file_name(spec.name, spec.precision, spec.pixels)
     spec = replace(spec, reference=reference.name)
     stamp_and_save(graph, spec, path)
@@ -225,6 +256,9 @@ def _make(graph: Model, spec: ModelSpec, reference: Path, folder: Path, pictures
     check = replace(check, candidate=path.name, reference=reference.name)
     if not check.parity.passed:
         raise ParityError(f"{check.why()}; no file was made")
+    if arithmetic:
+        parity = replace(check.parity, arithmetic=arithmetic)
+        check = replace(check, comparison=replace(check.comparison, parity=parity))
     size = stamp_and_save(graph, spec.with_parity(check.parity), path)
     return ExportedFile(path, spec.precision, size, check.parity, check)
 

@@ -32,6 +32,7 @@ TOLERANCE: Mapping[tuple[Precision, str], Mapping[str, float]] = {
     ("fp32", "uint8"): {"off": 1e-5, "off_by_more": 0.0},
     ("fp16", "float"): {"psnr_db": 55.0},
     ("fp16", "uint8"): {"psnr_db": 55.0},
+    ("int8", "uint8"): {"psnr_db": 40.0},
 }
 """By precision and pixels; what the keys mean is said at difference.compare."""
 
@@ -108,7 +109,7 @@ def tolerance_for(spec: ModelSpec) -> Mapping[str, float]:
     """What a file of this precision may differ by; ModelError when this version proves no such precision."""
     found = TOLERANCE.get((spec.precision, spec.pixels))
     if found is None:
-        raise ModelError(f"{spec.name} is {spec.precision}; this version of srdeploy checks fp32 and fp16")
+        raise ModelError(f"{spec.name} is {spec.precision}; this version of srdeploy checks fp32, fp16 and int8")
     return found
 
 
@@ -131,6 +132,8 @@ def open_reference(path: Path, spec: ModelSpec) -> Enlarge:
 
     Raises ModelError when it is missing, of another kind, or of another scale or other channels than `spec`.
     """
+    if not path.is_file():
+        raise ModelError(f"there is no file {path}; type --against and the file that {spec.name} was made from")
     if path.suffix.lower() == ".safetensors":
         from srdeploy.learn.convert import run_net  # torch: only where a checkpoint is the reference
         from srdeploy.learn.weights import load_net
@@ -161,17 +164,19 @@ def file_hash(path: Path) -> str:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def pictures_for(spec: ModelSpec, data: Path | None) -> dict[str, Pixels]:
+def pictures_for(spec: ModelSpec, data: Path | None, most: int | None = None) -> dict[str, Pixels]:
     """Pictures (uint8, (H, W, C)) for a network's channels: those that ship, or those of a folder.
 
-    The middle SIDE x SIDE of each, cut to the network's multiple; luma is Y of BT.601. Raises InputError when the
-    folder holds no picture.
+    The middle SIDE x SIDE of each, cut to the network's multiple; luma is Y of BT.601. most: of more pictures than
+    this, so many are taken, evenly spaced. Raises InputError when the folder holds no picture.
     """
     paths = zoo.parity_pictures() if data is None else list(_pictures_in(data))
     if not paths:
         raise InputError(
             f"there are no pictures in {data or 'the installed package'}; type --data and a folder of some"
         )
+    if most is not None and len(paths) > most:
+        paths = [paths[i * len(paths) // most] for i in range(most)]
     return {path.name: _cut(_channels(read_picture(path), spec.channels), spec.multiple) for path in paths}
 
 

@@ -1,0 +1,72 @@
+"""The int8 file of a shipped model, fitted to the sample pictures: proved, repeatable, or not there."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srdeploy import export as export_module
+from srdeploy import quantize as quantize_module
+from srdeploy.backends import open_session
+from srdeploy.errors import InputError, ParityError
+from srdeploy.export import export
+from srdeploy.parity import check_file
+from srdeploy.quantize import TOLERANCE_DB
+
+pytest.importorskip("onnx")
+
+NAME = "espcn-x4"
+
+
+@pytest.fixture
+def torchless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made from the shipped float file, which is quicker."""
+    from srdeploy.errors import MissingExtra
+
+    def missing(path: Path) -> None:
+        raise MissingExtra("torch is needed")
+
+    monkeypatch.setattr(export_module, "_checkpoint", missing)
+
+
+@pytest.mark.usefixtures("torchless")
+def test_a_proved_int8_file_twice_the_same(repository: Path, tmp_path: Path) -> None:
+    samples = repository / "samples"
+    for folder in ("a", "b"):
+        made = export(NAME, ("fp32", "int8"), False, tmp_path / folder, calibrate=samples)
+    path = tmp_path / "b" / f"{NAME}.int8.onnx"
+    assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
+    file, session = made.files[-1], open_session(path, "ort", "cpu")
+    assert (file.path, file.precision, session.spec.precision) == (path, "int8", "int8")
+    assert file.parity.passed and "convolutions in int8" in file.parity.arithmetic
+    assert session.spec.quality_loss_db["ort/int8"] <= TOLERANCE_DB
+    assert any(re.search(r"int8, ranges by .* dB of PSNR lost on 4 pictures", note) for note in made.notes)
+    assert session.run(np.zeros((1, 9, 7, 1), np.uint8)).shape == (1, 36, 28, 1)
+    found = check_file(path)
+    assert found.parity.passed and found.parity.tolerance == {"psnr_db": 40.0}
+
+
+@pytest.mark.usefixtures("torchless")
+def test_a_loss_above_tolerance_leaves_no_file(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = quantize_module._Trial.quantized
+    monkeypatch.setattr(quantize_module, "METHODS", {"minmax": quantize_module.METHODS["minmax"]})
+    monkeypatch.setattr(
+        quantize_module._Trial,
+        "quantized",
+        lambda *asked: replace(right(*asked), loss_db=0.3),
+    )
+    with pytest.raises(ParityError, match=r"loses 0\.30 dB of PSNR on 4 pictures .*; type --fp16") as caught:
+        export(NAME, ("int8",), False, tmp_path / "out", calibrate=repository / "samples")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("torchless")
+def test_a_folder_without_pictures_says_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="type --"):
+        export(NAME, ("int8",), False, tmp_path / "out", calibrate=tmp_path)
+    assert not (tmp_path / "out").exists()
