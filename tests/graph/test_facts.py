@@ -83,6 +83,13 @@ def table() -> list[str]:
     return list(NETWORKS)
 
 
+BY_HAND = {
+    "srresnet": 4 + 16 * 2 + 1 + 1 + 2,  # 9x9, blocks, 3x3, 3x3 before the shuffle, 9x9 after it (4 of 3 pixels each)
+    "attention-48x6": 1 + 6 * 3 + 2,
+}
+"""Networks so deep, with skips, that a far pixel's share is lost to the rounding of float32 and cannot be seen."""
+
+
 @pytest.mark.parametrize("name", table())
 def test_networks_reach_as_far_as_their_halo(name: str) -> None:
     pytest.importorskip("onnxscript")
@@ -93,7 +100,10 @@ def test_networks_reach_as_far_as_their_halo(name: str) -> None:
     model = parse_model(onnx_from_net(NETWORKS[name].build(scale)), name)
     facts = facts_of(model)
     assert (facts.scale, facts.channels) == (scale, NETWORKS[name].channels)
-    assert_halo_is_exact(model, facts)
+    if name in BY_HAND:
+        assert facts.halo == BY_HAND[name]
+    else:
+        assert_halo_is_exact(model, facts)
 
 
 def assert_halo_is_exact(model: Any, facts: Facts) -> None:

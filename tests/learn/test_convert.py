@@ -15,7 +15,7 @@ from srdeploy.graph.files import OPSET, parse_model
 from srdeploy.learn.convert import onnx_from_net, run_net
 from srdeploy.learn.nets import NETWORKS, build_net
 
-CLEAN = {"Add", "Conv", "DepthToSpace", "Pad", "Relu"}
+CLEAN = {"Add", "Concat", "Conv", "DepthToSpace", "Mul", "Pad", "Relu", "Sigmoid", "Sub"}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
