@@ -1,8 +1,11 @@
 """Fixtures shared by all tests: where the big data lies, and pictures and clips that need none of it."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -25,3 +28,27 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"real pictures and clips are not at {folder}; set SRDEPLOY_SHARED to their folder")
     return folder
+
+
+def _foreign_rgb(opset: int, ir_version: int, spread: float) -> Any:
+    """Somebody's RGB network at x2, with names of its own; onnx is needed."""
+    onnx = pytest.importorskip("onnx")
+    weights = np.random.default_rng(0).normal(0.1, spread, (12, 3, 3, 3)).astype(np.float32)
+    make, float32 = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Conv", ["lr", "w"], ["features"], pads=[1] * 4),
+            onnx.helper.make_node("DepthToSpace", ["features"], ["sr"], blocksize=2, mode="CRD"),
+        ],
+        "theirs",
+        [make("lr", float32, ["n", 3, "h", "w"])],
+        [make("sr", float32, ["n", 3, "H", "W"])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=ir_version)
+
+
+@pytest.fixture(scope="session")
+def foreign_rgb() -> Callable[[int, int, float], Any]:
+    """(opset, IR version, spread of the weights) -> that network."""
+    return _foreign_rgb

@@ -1,6 +1,7 @@
 """Files that appear together, proved; or not at all."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +46,10 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def theirs(tmp_path: Path) -> Path:
+def theirs(tmp_path: Path, foreign_rgb: Callable[[int, int, float], Any]) -> Path:
     """Somebody's RGB network, with names of its own."""
-    weights = np.random.default_rng(0).normal(0.1, 0.1, (12, 3, 3, 3)).astype(np.float32)
-    make, float32 = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
-    graph = onnx.helper.make_graph(
-        [
-            onnx.helper.make_node("Conv", ["lr", "w"], ["features"], pads=[1] * 4),
-            onnx.helper.make_node("DepthToSpace", ["features"], ["sr"], blocksize=2, mode="CRD"),
-        ],
-        "theirs",
-        [make("lr", float32, ["n", 3, "h", "w"])],
-        [make("sr", float32, ["n", 3, "H", "W"])],
-        [onnx.numpy_helper.from_array(weights, "w")],
-    )
     path = tmp_path / "theirs.onnx"
-    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 11)], ir_version=6), path)
+    onnx.save(foreign_rgb(11, 6, 0.1), path)
     return path
 
 

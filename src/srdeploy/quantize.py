@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from srdeploy.backends.ort import open_graph
+from srdeploy.backends.ort import Runner, open_graph
 from srdeploy.errors import InputError, ParityError
 from srdeploy.graph.equalize import equalized
 from srdeploy.graph.files import Model
@@ -114,14 +114,13 @@ class _Trial:
         self.scale, self.pairs = scale, pairs
         self.lows = [low for low, _ in pairs] + extremes
         self.fp32 = self._psnr(wrap_pixels(graph))
-        _, peaks = self._values(graph)
+        _, peaks = self._values(*_opened(graph))
         self.graph = equalized(graph, peaks)
-        self.seen, _ = self._values(self.graph)
+        self.run_exact, names = _opened(self.graph)
+        self.seen, _ = self._values(self.run_exact, names)
 
-    def _values(self, graph: Model) -> tuple[dict[str, Values], dict[str, Values]]:
+    def _values(self, run: Runner, names: list[str]) -> tuple[dict[str, Values], dict[str, Values]]:
         """What each tensor that becomes 8 bits holds, evenly spaced samples; and its channels' largest magnitudes."""
-        model, names = with_activations(graph)
-        run = open_graph(model.SerializeToString())
         parts: dict[str, list[Values]] = {name: [] for name in names}
         peaks: dict[str, Values] = {}
         share = max(1, SAMPLES // len(self.lows))
@@ -160,13 +159,12 @@ class _Trial:
         """Of the tensor that a convolution takes, with all before it rounded already, and as it is in float."""
         rounded = int8_from_onnx(self.graph, ranges, kept, weights, show=taken)
         run_rounded = open_graph(rounded.SerializeToString())
-        run_exact = open_graph(with_activations(self.graph)[0].SerializeToString())
         moments = Moments()
         places = sum(low.shape[0] * low.shape[1] for low, _ in self.pairs)
         every = max(1, places // PLACES) | 1
         for low, _ in self.pairs:
             planes = _planes(low)
-            exact = planes if taken == "input" else run_exact({"input": planes})[taken]
+            exact = planes if taken == "input" else self.run_exact({"input": planes})[taken]
             given = next(value for name, value in run_rounded({"input": low[None]}).items() if name != "output")
             moments.add(patches(given[0], kernel, every), patches(exact[0], kernel, every))
         return moments
@@ -181,6 +179,12 @@ class _Trial:
                 pair = [luma(pixels) for pixels in pair]
             scores.append(min(psnr(pair[0], pair[1]), _CAP_DB))  # infinite where nothing differs: a flat picture
         return scores
+
+
+def _opened(graph: Model) -> tuple[Runner, list[str]]:
+    """A float network that also gives the tensors that become 8 bits, ready to run, and their names."""
+    model, names = with_activations(graph)
+    return open_graph(model.SerializeToString()), names
 
 
 def _planes(pixels: Pixels) -> Values:

@@ -1,5 +1,6 @@
 """Int8 graphs: integers from border to border, and nothing between a convolution and its Relu."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,20 +79,8 @@ def test_an_equalized_network_computes_the_same(network: Any) -> None:
     assert reached[reached > 0].min() > peaks[hidden][peaks[hidden] > 0].min()
 
 
-def test_it_enlarges_colour_too_and_any_size() -> None:
-    weights = np.random.default_rng(0).normal(0.1, 0.05, (12, 3, 3, 3)).astype(np.float32)
-    make, float32 = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
-    graph = onnx.helper.make_graph(
-        [
-            onnx.helper.make_node("Conv", ["lr", "w"], ["features"], pads=[1] * 4),
-            onnx.helper.make_node("DepthToSpace", ["features"], ["sr"], blocksize=2, mode="CRD"),
-        ],
-        "theirs",
-        [make("lr", float32, ["n", 3, "h", "w"])],
-        [make("sr", float32, ["n", 3, "H", "W"])],
-        [onnx.numpy_helper.from_array(weights, "w")],
-    )
-    network = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+def test_it_enlarges_colour_too_and_any_size(foreign_rgb: Callable[[int, int, float], Any]) -> None:
+    network = foreign_rgb(18, 8, 0.05)
     pixels = np.random.default_rng(1).integers(0, 90, (2, 9, 7, 3), np.uint8)
     (exact,) = ort.run_graph(wrap_pixels(network).SerializeToString(), {"input": pixels}).values()
     (found,) = ort.run_graph(int8_from_onnx(network, {}).SerializeToString(), {"input": pixels}).values()

@@ -12,7 +12,6 @@ import pytest
 
 cv2 = pytest.importorskip("cv2")
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 Gray = npt.NDArray[np.float32]
 
 _ALIKE, _SAME = (24, 0.9), (64, 0.6)
@@ -72,16 +71,14 @@ def _pictures(folder: Path, names: list[str]) -> dict[str, Gray]:
     return {f"{n}/{p.name}": _gray(p) for n in names for p in sorted((folder / n).iterdir()) if p.suffix != ".txt"}
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs the shared training and test pictures")
-def test_no_test_picture_is_in_training() -> None:
-    training = _pictures(DATA / "train", ["t91", "general100", "bsds200", "cid22"])
-    tests = _pictures(DATA / "test", ["set5", "set14", "b100"])
+def test_no_test_picture_is_in_training(shared: Path) -> None:
+    training = _pictures(shared / "data" / "train", ["t91", "general100", "bsds200", "cid22"])
+    tests = _pictures(shared / "data" / "test", ["set5", "set14", "b100"])
     assert len(training) == 599 and len(tests) == 119
     assert _leaks(training, tests) == []
 
 
-def test_copies_and_crops_are_found() -> None:
-    samples = Path(__file__).parents[2] / "samples"
+def test_copies_and_crops_are_found(samples: Path) -> None:
     owl, hills, facade = (_gray(samples / f"{name}.png") for name in ("owl", "hills", "facade"))
     assert _leaks({"hills": hills}, {"owl": owl, "facade": facade}) == []
     brighter = np.clip(owl * 0.8 + 30, 0, 255).astype(np.float32)
