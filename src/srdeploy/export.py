@@ -230,7 +230,7 @@ def _make_all(
 
 def _quantized(source: _Source, calibrate: Path, proof: dict[str, Pixels]) -> Quantized:
     facts = source.facts
-    pictures = pictures_for(facts, calibrate, most=PICTURES)
+    pictures = pictures_for(facts, calibrate, most=PICTURES, option="--calibrate")
     return quantize(source.graph, facts.name, facts.scale, facts.multiple, pictures, proof)
 
 

@@ -164,25 +164,27 @@ def file_hash(path: Path) -> str:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def pictures_for(spec: ModelSpec, data: Path | None, most: int | None = None) -> dict[str, Pixels]:
+def pictures_for(
+    spec: ModelSpec, data: Path | None, most: int | None = None, option: str = "--data"
+) -> dict[str, Pixels]:
     """Pictures (uint8, (H, W, C)) for a network's channels: those that ship, or those of a folder.
 
     The middle SIDE x SIDE of each, cut to the network's multiple; luma is Y of BT.601. most: of more pictures than
-    this, so many are taken, evenly spaced. Raises InputError when the folder holds no picture.
+    this, so many are taken, evenly spaced. option: what a person types to give the folder. Raises InputError when the folder holds no picture.
     """
-    paths = zoo.parity_pictures() if data is None else list(_pictures_in(data))
+    paths = zoo.parity_pictures() if data is None else list(_pictures_in(data, option))
     if not paths:
         raise InputError(
-            f"there are no pictures in {data or 'the installed package'}; type --data and a folder of some"
+            f"there are no pictures in {data or 'the installed package'}; type {option} and a folder of some"
         )
     if most is not None and len(paths) > most:
         paths = [paths[i * len(paths) // most] for i in range(most)]
     return {path.name: _cut(_channels(read_picture(path), spec.channels), spec.multiple) for path in paths}
 
 
-def _pictures_in(folder: Path) -> Iterator[Path]:
+def _pictures_in(folder: Path, option: str) -> Iterator[Path]:
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}; type --data and a folder of pictures")
+        raise InputError(f"there is no folder {folder}; type {option} and a folder of pictures")
     suffixes = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
     yield from (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in suffixes)
 

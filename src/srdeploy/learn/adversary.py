@@ -1,7 +1,7 @@
 """The adversarial term of a loss: a critic that learns to tell results from real pictures (Goodfellow et al. 2014).
 
 Used as in SRGAN (Ledig et al. 2017): PSNR alone makes soft pictures; a small adversarial term makes them crisp, at a
-cost in dB. Critic and network learn in the same step: each term's gradient reaches only whom it is meant for.
+cost in dB (ibid.). Critic and network learn in the same step: each term's gradient reaches only whom it is meant for.
 """
 
 import torch
