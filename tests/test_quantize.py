@@ -74,5 +74,5 @@ def test_a_folder_without_pictures_says_what_to_type(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("torchless")
 def test_a_missing_folder_names_the_option_to_type(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no folder .*none; type --calibrate and a folder of pictures"):
+    with pytest.raises(InputError, match=r"there is no folder .*none; type --calibrate and a folder of pictures"):
         export(NAME, ("int8",), False, tmp_path / "out", calibrate=tmp_path / "none")

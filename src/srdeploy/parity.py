@@ -170,7 +170,8 @@ def pictures_for(
     """Pictures (uint8, (H, W, C)) for a network's channels: those that ship, or those of a folder.
 
     The middle SIDE x SIDE of each, cut to the network's multiple; luma is Y of BT.601. most: of more pictures than
-    this, so many are taken, evenly spaced. option: what a person types to give the folder. Raises InputError when the folder holds no picture.
+    this, so many are taken, evenly spaced. option: what a person types to give the folder.
+    Raises InputError when the folder holds no picture.
     """
     paths = zoo.parity_pictures() if data is None else list(_pictures_in(data, option))
     if not paths:
