@@ -20,6 +20,10 @@ DOORS = {
     "av": "media",
     "typer": "cli",
     "rich": "cli",
+    "fastapi": "serve",
+    "starlette": "serve",  # what FastAPI is made of, and part of its interface
+    "uvicorn": "serve",
+    "prometheus_client": "serve",
 }
 """Third-party libraries and the one room that may import each. numpy is everywhere; anything else is nowhere."""
 

@@ -16,6 +16,7 @@ from srdeploy.cli.evaluate import evaluate
 from srdeploy.cli.export import export
 from srdeploy.cli.info import info
 from srdeploy.cli.run import run
+from srdeploy.cli.serve import serve
 from srdeploy.cli.train import train
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ app.command("export")(export)
 app.command("check")(check)
 app.command("eval")(evaluate)
 app.command("info")(info)
+app.command("serve")(serve)
 
 
 def main() -> None:

@@ -1,0 +1,187 @@
+"""The service through its own socket: the same bytes as `run`, errors of clients as 4xx, a full queue as 429."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import srdeploy
+
+pytest.importorskip("fastapi")
+LONG = bool(os.environ.get("SRDEPLOY_CHECK_LONG"))
+
+Answer = tuple[int, bytes]
+
+
+class Service:
+    """`srdeploy serve` in a process of its own."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        command = [sys.executable, "-m", "srdeploy", "serve", "--port", "0", *options]
+        environment = {**os.environ, "TMPDIR": str(folder)}
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        assert self.process.stderr is not None
+        self.address = self.process.stderr.readline().strip()
+        assert self.address.startswith("http://127.0.0.1:"), self.address
+
+    def ask(self, path: str, body: bytes | None = None, method: str | None = None, **headers: str) -> Answer:
+        request = urllib.request.Request(f"{self.address}{path}", body, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Start services that end with the test."""
+    begun: list[Service] = []
+
+    def begin(*options: str) -> Service:
+        folder = tmp_path / f"service{len(begun)}"
+        folder.mkdir()
+        begun.append(Service(folder, *options))
+        return begun[-1]
+
+    yield begin
+    for service in begun:
+        service.process.kill()
+        service.process.wait()
+        assert service.process.stderr is not None
+        service.process.stderr.close()
+
+
+@pytest.fixture
+def small(samples: Path, tmp_path: Path) -> Path:
+    """A picture of 48x32 pixels."""
+    picture = srdeploy.read_picture(samples / "owl.png")
+    path = tmp_path / "small.png"
+    srdeploy.write_picture(path, srdeploy.Picture("rgb", (np.ascontiguousarray(picture.planes[0][:32, :48]),)))
+    return path
+
+
+def _by_run(source: Path, result: Path, *options: str) -> bytes:
+    command = [sys.executable, "-m", "srdeploy", "run", str(source), "-o", str(result), "-q", *options]
+    subprocess.run(command, check=True, timeout=120)
+    return result.read_bytes()
+
+
+def test_many_clients_get_what_run_makes(start: Callable[..., Service], small: Path, tmp_path: Path) -> None:
+    service, source = start("--queue", "16"), small.read_bytes()
+    expected = {
+        "espcn-x4": _by_run(small, tmp_path / "x4.png"),
+        "espcn-x2": _by_run(small, tmp_path / "x2.png", "-m", "espcn-x2"),
+    }
+
+    def one(index: int) -> tuple[str, Answer]:
+        model = "espcn-x4" if index % 3 else "espcn-x2"
+        return model, service.ask(f"/v1/upscale?model={model}", source)
+
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(one, range(500 if LONG else 60)))
+    assert all(status == 200 and body == expected[model] for model, (status, body) in answers)
+    assert service.end() == 0
+    assert list(service.folder.iterdir()) == []
+
+
+def test_malformed_uploads_are_the_clients_errors(
+    start: Callable[..., Service], small: Path, samples: Path, tmp_path: Path
+) -> None:
+    service, rng = start("--max-upload", "1"), np.random.default_rng(9)
+    good = small.read_bytes()
+    uploads = [b"", b"hello", b"\0" * 2_000_000, (samples / "clip.mp4").read_bytes()[:3000]]
+    for _ in range(200 if LONG else 20):
+        cut = good[: int(rng.integers(1, len(good) - 20))]
+        uploads += [cut, rng.bytes(int(rng.integers(1, 4000)))]
+    statuses = Counter(service.ask("/v1/upscale", upload)[0] for upload in uploads)
+    assert set(statuses) <= {400, 413, 422}, statuses
+    assert service.ask("/v1/upscale?model=../../etc/passwd", good)[0] == 422
+    assert (
+        service.ask("/v1/upscale", b"--x\r\nnonsense", **{"Content-Type": "multipart/form-data; boundary=x"})[0] == 400
+    )
+    assert service.ask("/v1/tasks/none")[0] == 404
+    assert service.ask("/health", Host="elsewhere.example")[0] == 400
+    _, body = service.ask("/v1/upscale", b"hello")
+    assert str(service.folder) not in body.decode() and "upload" in json.loads(body)["error"]
+    assert service.ask("/v1/upscale", good)[1] == _by_run(small, tmp_path / "x4.png")
+
+
+def test_a_full_queue_says_429(start: Callable[..., Service], samples: Path) -> None:
+    service, clip = start("--queue", "1"), (samples / "clip.mp4").read_bytes()
+    ids = []
+    for _ in range(4):
+        status, body = service.ask("/v1/tasks?name=clip.mp4", clip)
+        if status == 202:
+            ids.append(json.loads(body)["id"])
+    assert status == 429 and "try again" in json.loads(body)["error"]
+    assert 1 <= len(ids) <= 3
+    for one in ids:
+        assert service.ask(f"/v1/tasks/{one}", method="DELETE")[0] == 204
+        assert service.ask(f"/v1/tasks/{one}")[0] == 404
+    assert service.end() == 0
+    assert list(service.folder.iterdir()) == []
+
+
+def test_a_task_tells_its_progress_and_gives_its_result_once(
+    start: Callable[..., Service], small: Path, tmp_path: Path
+) -> None:
+    service = start()
+    status, body = service.ask("/v1/tasks?name=holiday.png", small.read_bytes())
+    assert status == 202
+    one = json.loads(body)["id"]
+    for _ in range(600):
+        task = json.loads(service.ask(f"/v1/tasks/{one}")[1])
+        if task["state"] == "done":
+            break
+        time.sleep(0.05)
+    assert (task["state"], task["frames"], task["model"]) == ("done", 1, "espcn-x4")
+    assert service.ask(f"/v1/tasks/{one}/result") == (200, _by_run(small, tmp_path / "x4.png"))
+    assert service.ask(f"/v1/tasks/{one}/result")[0] == 404
+    api = json.loads(service.ask("/openapi.json")[1])
+    assert {"/v1/upscale", "/v1/tasks", "/v1/models", "/health", "/metrics"} <= set(api["paths"])
+    assert b"srdeploy_requests_total" in service.ask("/metrics")[1]
+    page = service.ask("/")[1].decode()
+    assert "https://" not in page and "http://" not in page, "the page must work without internet"
+
+
+def test_sigterm_finishes_what_was_begun(start: Callable[..., Service], samples: Path, tmp_path: Path) -> None:
+    service, source = start(), samples / "facade.png"
+    answers: list[Answer] = []
+    asking = threading.Thread(target=lambda: answers.append(service.ask("/v1/upscale", source.read_bytes())))
+    asking.start()
+    while json.loads(service.ask("/v1/models")[1]) and b"srdeploy_kept_tasks 0.0" in service.ask("/metrics")[1]:
+        time.sleep(0.005)
+    assert service.end() == 0
+    asking.join()
+    assert answers == [(200, _by_run(source, tmp_path / "facade_x4.png"))]
+
+
+def test_a_port_in_use_and_an_unknown_model_are_one_line(start: Callable[..., Service]) -> None:
+    port = start().address.rpartition(":")[2]
+    for options, words in ((["--port", port], "cannot be listened on"), (["-m", "none-x9"], "no model is named")):
+        done = subprocess.run(
+            [sys.executable, "-m", "srdeploy", "serve", *options],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and words in done.stderr
