@@ -28,6 +28,7 @@ class ExportedFile:
     bytes: int
     parity: Parity
     check: Check
+    spec: ModelSpec
 
     def to_dict(self) -> dict[str, Any]:
         """The contract's JSON: {"path", "precision", "bytes", "parity": as `check` gives it}."""
@@ -259,8 +260,8 @@ def _make(
     if arithmetic:
         parity = replace(check.parity, arithmetic=arithmetic)
         check = replace(check, comparison=replace(check.comparison, parity=parity))
-    size = stamp_and_save(graph, spec.with_parity(check.parity), path)
-    return ExportedFile(path, spec.precision, size, check.parity, check)
+    spec = spec.with_parity(check.parity)
+    return ExportedFile(path, spec.precision, stamp_and_save(graph, spec, path), check.parity, check, spec)
 
 
 def _moved(file: ExportedFile, out: Path) -> ExportedFile:

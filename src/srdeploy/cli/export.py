@@ -1,12 +1,15 @@
 """`srdeploy export`: a network becomes files that carry their facts and their proof."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from srdeploy.cli.answer import expected_errors, note, print_json, say
 from srdeploy.cli.options import Json
+
+if TYPE_CHECKING:
+    from srdeploy.export import Export
 
 
 def export(
@@ -28,6 +31,10 @@ def export(
         bool, typer.Option("--float", help="Float files too (NCHW, 0..1): for deep pixels and other tools.")
     ] = False,
     out: Annotated[Path, typer.Option("-o", "--out", readable=False, help="The folder for the files.")] = Path(),
+    triton: Annotated[
+        Path | None,
+        typer.Option("--triton", readable=False, help="A model repository of Triton to add the files to as well."),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", readable=False, help="Pictures to compare on. Default: those that ship.")
     ] = None,
@@ -42,10 +49,11 @@ def export(
 
         precisions = ("fp32", *(("fp16",) if fp16 else ()), *(("int8",) if int8 else ()))
         made = run_export(source, precisions, float_files, out, data, calibrate)
+        served = _added(made, triton) if triton is not None else []
     for remark in made.notes:
         note(f"note: {remark}")
     if as_json:
-        print_json({"files": [file.to_dict() for file in made.files]})
+        print_json({"files": [file.to_dict() for file in made.files], "triton": [str(path) for path in served]})
         return
     for file in made.files:
         psnr = "equal" if file.parity.psnr_db is None else f"{file.parity.psnr_db:.1f} dB"
@@ -53,4 +61,16 @@ def export(
             f"{file.path}: {file.precision}, {file.bytes:,} bytes, against {file.parity.reference}: "
             f"largest difference {file.parity.max_abs:.2g}, {psnr}"
         )
-    say(f"next: srdeploy run PICTURE -m {made.files[0].path}")
+    for path in served:
+        say(f"{path}: for Triton")
+    say(
+        f"next: srdeploy run PICTURE -m {made.files[0].path}"
+        if triton is None
+        else f"next: tritonserver --model-repository={triton.resolve()}"
+    )
+
+
+def _added(made: "Export", triton: Path) -> list[Path]:
+    from srdeploy.triton import add_to_repository
+
+    return [add_to_repository(file.path, file.spec, triton) for file in made.files]
