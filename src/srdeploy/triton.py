@@ -1,4 +1,4 @@
-"""A model repository for NVIDIA's Triton Inference Server: one folder for each model, a configuration, numbered versions.
+"""A model repository for NVIDIA's Triton Inference Server: a folder for each model, with numbered versions.
 
 The layout and the configuration are those of Triton's documentation ("Model Repository", "Model Configuration"); the
 configuration's text format is protobuf's of the message `inference.ModelConfig`.
@@ -23,8 +23,8 @@ KEPT_VERSIONS = 2
 def add_to_repository(file: Path, spec: ModelSpec, repository: Path) -> Path:
     """Add an exported file as the next version of its model; give the path under which the server finds it.
 
-    An .onnx file becomes REPOSITORY/NAME.PRECISION[.float]/VERSION/model.onnx, an engine .../model.plan. A configuration
-    that is there already is kept, since people tune theirs, and so is a last version that holds the same bytes.
+    An .onnx file becomes REPOSITORY/NAME.PRECISION[.float]/VERSION/model.onnx, an engine .../model.plan. A
+    configuration that is there already is kept, since people tune theirs, and so is a last version of the same bytes.
     Raises OutputError when the repository cannot be written.
     """
     engine = file.suffix == ".engine"
