@@ -252,7 +252,7 @@ def _make(
     path = folder / _file_name(spec.name, spec.precision, spec.pixels)
     spec = replace(spec, reference=reference.name)
     stamp_and_save(graph, spec, path)
-    check = check_file(path, reference, pictures=pictures)
+    check = check_file(path, reference, pictures=pictures, bisect=True)
     check = replace(check, candidate=path.name, reference=reference.name)
     if not check.parity.passed:
         raise ParityError(f"{check.why()}; no file was made")

@@ -189,7 +189,9 @@ def stamp_and_save(model: Model, spec: ModelSpec, path: Path) -> int:
     onnx = require("onnx", "export")
     stamped = onnx.ModelProto()
     stamped.CopyFrom(model)
+    kept = [entry for entry in model.metadata_props if entry.key.startswith(f"{METADATA_KEY}.")]
     del stamped.metadata_props[:]
+    stamped.metadata_props.extend(kept)
     stamped.metadata_props.add(key=METADATA_KEY, value=spec.to_json())
     check(stamped, path.name)
     data: bytes = stamped.SerializeToString(deterministic=True)
