@@ -160,9 +160,10 @@ def open_candidate(path: Path) -> tuple[ModelSpec, Enlarge, str]:
     model = load_model(path)
     run = rounded_runner(model, open_graph)
     value_in, value_out = border(model, str(path))
+    arithmetic = f"{ROUNDED}; {len(spec.float_layers)} nodes in fp32" if spec.float_layers else ROUNDED
     if spec.pixels == "float":
-        return spec, _over_planes(lambda planes: run({value_in.name: planes})[value_out.name]), ROUNDED
-    return spec, lambda pixels: run({value_in.name: pixels})[value_out.name], ROUNDED
+        return spec, _over_planes(lambda planes: run({value_in.name: planes})[value_out.name]), arithmetic
+    return spec, lambda pixels: run({value_in.name: pixels})[value_out.name], arithmetic
 
 
 def open_reference(path: Path, spec: ModelSpec) -> Enlarge:

@@ -47,3 +47,22 @@ def scalars(model: Model) -> dict[str, float]:
     """The weights that are single numbers, by name."""
     onnx = require("onnx", "export")
     return {t.name: float(onnx.numpy_helper.to_array(t)) for t in model.graph.initializer if not t.dims}
+
+
+def half_loses(model: Model) -> dict[str, str]:
+    """Names of the nodes whose weights half precision cannot hold, and why: too large, or too small for its bits."""
+    onnx = require("onnx", "export")
+    found: dict[str, str] = {}
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = np.abs(onnx.numpy_helper.to_array(tensor).astype(np.float64))
+        peak = float(values.max(initial=0.0))
+        if not peak <= 65504:
+            why = f"{tensor.name} reaches {peak:.3g}, and half precision ends at 65504"
+        elif np.sum(np.square(values - values.astype(np.float16))) > (8 * EPSILON["fp16"]) ** 2 * np.sum(values**2):
+            why = f"{tensor.name} stays below {peak:.1g}, where half precision has few bits"
+        else:
+            continue
+        found |= {node.name: why for node in model.graph.node if tensor.name in node.input}
+    return found
