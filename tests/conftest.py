@@ -1,6 +1,8 @@
 """Fixtures shared by all tests: where the big data lies, and pictures and clips that need none of it."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,29 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"real pictures and clips are not at {folder}; set SRDEPLOY_SHARED to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def aside(request: pytest.FixtureRequest) -> Callable[[str], Path]:
+    """aside("name==version") -> the folder of a package kept out of the environment, installed once for all runs.
+
+    A test that needs one skips where it cannot be had.
+    """
+
+    def install(requirement: str) -> Path:
+        folder: Path = request.config.cache.mkdir("aside") / requirement
+        if not folder.is_dir():
+            part = folder.with_name(f"{requirement}.part")
+            words = ["--no-deps", "--only-binary=:all:", "--retries=1", "--timeout=20", "--quiet", "--upgrade"]
+            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", *words]
+            done = subprocess.run([*pip, "--target", part, requirement], check=False, capture_output=True, text=True)
+            if done.returncode:
+                why = (done.stderr.strip().splitlines() or ["pip gives no reason"])[-1]
+                pytest.skip(f"{requirement} cannot be installed here: {why}")
+            part.rename(folder)
+        return folder
+
+    return install
 
 
 def _foreign_rgb(opset: int, ir_version: int, spread: float) -> Any:

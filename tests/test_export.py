@@ -99,15 +99,16 @@ def test_anybodys_onnx_is_wrapped_and_proved(theirs: Path, data: Path, tmp_path:
 def test_a_broken_conversion_leaves_nothing(
     theirs: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = export_module.fp16_from_onnx
+    right = export_module.mixed_from_onnx
 
-    def wrong(model: Any) -> Any:
-        half = right(model)
+    def wrong(*asked: Any) -> Any:
+        mixed = right(*asked)
+        half = mixed.model
         values = onnx.numpy_helper.to_array(half.graph.initializer[0]) * np.float16(1.1)
         half.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(values, half.graph.initializer[0].name))
-        return half
+        return mixed
 
-    monkeypatch.setattr(export_module, "fp16_from_onnx", wrong)
+    monkeypatch.setattr(export_module, "mixed_from_onnx", wrong)
     with pytest.raises(ParityError, match=r"theirs.fp16.onnx differs from theirs.fp32.onnx.*pattern.png at x"):
         export(str(theirs), ("fp16",), True, tmp_path / "out", data)
     assert not (tmp_path / "out").exists()

@@ -193,7 +193,7 @@ def test_the_worst_place_is_named() -> None:
 
     pictures = {"first": np.zeros((20, 30, 1), np.uint8), "second": np.full((20, 30, 1), 7, np.uint8)}
     found = compare(enlarge, wrong, pictures, {"max_abs": 1e-5}, "reference")
-    assert found.worst == ("second", 23, 11)
+    assert found.worst == ("second", 23, 11, 0)
     assert not found.parity.passed
     assert found.parity.max_abs == pytest.approx(0.01, rel=1e-5)
     assert found.parity.psnr_db == pytest.approx(10 * np.log10(1200 / 0.01**2), abs=1e-3)

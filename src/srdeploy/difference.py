@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,17 +18,29 @@ MAX_ABS = 1e-5
 """What two fp32 computations of one network may differ by, before rounding, on the 0..1 scale."""
 
 
+class Place(NamedTuple):
+    """A sample of a result: the picture's name, output pixel (x, y), channel."""
+
+    picture: str
+    x: int
+    y: int
+    channel: int
+
+    def __str__(self) -> str:
+        return f"{self.picture} at x {self.x}, y {self.y}, channel {self.channel}"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """How a comparison went, and where it went worst.
 
-    worst: picture and output pixel (x, y) of the largest difference. ties: share of samples that rounded to the other
+    worst: where the largest difference is. ties: share of samples that rounded to the other
     side because the reference stood within MAX_ABS of the boundary between two levels; they count in
     parity.levels_off, but not against the tolerance `off`.
     """
 
     parity: Parity
-    worst: tuple[str, int, int]
+    worst: Place
     ties: float
 
 
@@ -65,16 +78,16 @@ class _Tally:
     def __init__(self) -> None:
         self.samples = self.off = self.off_by_more = self.ties = 0
         self.squares = self.max_abs = 0.0
-        self.worst = ("", 0, 0)
+        self.worst = Place("", 0, 0, 0)
 
     def add(self, name: str, expected: Pixels, found: Pixels) -> None:
         floats = expected.dtype.kind == found.dtype.kind == "f"
         a, b = (expected, found) if floats else (levels(expected) / 255, levels(found) / 255)
         difference = np.abs(np.subtract(a, b, dtype=np.float64))
         largest = float(difference.max())
-        if largest > self.max_abs or not self.worst[0]:
-            y, x, _ = np.unravel_index(int(difference.argmax()), difference.shape)
-            self.max_abs, self.worst = largest, (name, int(x), int(y))
+        if largest > self.max_abs or not self.worst.picture:
+            y, x, channel = np.unravel_index(int(difference.argmax()), difference.shape)
+            self.max_abs, self.worst = largest, Place(name, int(x), int(y), int(channel))
         apart = np.abs(levels(expected) - levels(found))
         self.samples += apart.size
         self.squares += float(np.vdot(difference, difference))

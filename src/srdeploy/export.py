@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from srdeploy import zoo
 from srdeploy.errors import MissingExtra, ModelError, OutputError, ParityError
-from srdeploy.graph.convert import fp16_from_onnx
 from srdeploy.graph.facts import facts_of
 from srdeploy.graph.files import Model, at_our_opset, load_model, parse_model, read_spec, stamp_and_save
 from srdeploy.graph.pixels import rename_border, wrap_pixels
-from srdeploy.parity import Check, check_file, file_hash, pictures_for
+from srdeploy.mixed import mixed_from_onnx
+from srdeploy.parity import TOLERANCE, Check, check_file, file_hash, pictures_for
 from srdeploy.picture import Pixels
 from srdeploy.quantize import PICTURES, Quantized, quantize
 from srdeploy.recipe import load_recipe
@@ -220,12 +220,15 @@ def _make_all(
         graph = wrap_pixels(source.graph) if pixels == "uint8" else source.graph
         files.append(_make(graph, _spec(source, "fp32", pixels), source.reference, folder, pictures))
     if half:
-        graph16 = fp16_from_onnx(source.graph)
+        least_db = TOLERANCE["fp16", "float"]["psnr_db"]
+        mixed = mixed_from_onnx(source.graph, source.facts.name, pictures, least_db)
+        source.notes.extend(mixed.notes())
         for pixels in kinds:
             # Cast by cast: TensorRT takes no uint8 quantisation, and this is the file that it is given.
-            graph = wrap_pixels(graph16, quantize=False) if pixels == "uint8" else graph16
+            graph = wrap_pixels(mixed.model, quantize=False) if pixels == "uint8" else mixed.model
+            spec = replace(_spec(source, "fp16", pixels), float_layers=tuple(mixed.kept))
             reference = folder / _file_name(source.facts.name, "fp32", pixels)
-            files.append(_make(graph, _spec(source, "fp16", pixels), reference, folder, pictures))
+            files.append(_make(graph, spec, reference, folder, pictures))
     return files
 
 
@@ -253,7 +256,7 @@ def _make(
     path = folder / _file_name(spec.name, spec.precision, spec.pixels)
     spec = replace(spec, reference=reference.name)
     stamp_and_save(graph, spec, path)
-    check = check_file(path, reference, pictures=pictures)
+    check = check_file(path, reference, pictures=pictures, bisect=True)
     check = replace(check, candidate=path.name, reference=reference.name)
     if not check.parity.passed:
         raise ParityError(f"{check.why()}; no file was made")

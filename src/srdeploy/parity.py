@@ -16,10 +16,12 @@ import numpy as np
 from srdeploy import metrics, zoo
 from srdeploy.backends import open_session
 from srdeploy.backends.ort import open_graph
-from srdeploy.difference import MAX_ABS, Comparison, Enlarge, compare
+from srdeploy.bisect import Parting, first_parting
+from srdeploy.difference import MAX_ABS, Comparison, Enlarge, Place, compare
 from srdeploy.errors import InputError, ModelError
+from srdeploy.graph.equalize import divisors_of
 from srdeploy.graph.facts import facts_of
-from srdeploy.graph.files import border, load_model
+from srdeploy.graph.files import Model, border, load_model, parse_model
 from srdeploy.graph.steps import rounded_runner
 from srdeploy.media.pictures import read_picture
 from srdeploy.picture import Picture, Pixels
@@ -36,6 +38,9 @@ TOLERANCE: Mapping[tuple[Precision, str], Mapping[str, float]] = {
 }
 """By precision and pixels; what the keys mean is said at difference.compare."""
 
+AROUND = 96
+"""Side of the square, in input pixels, on which the first layer that parts is looked for."""
+
 SIDE = 256
 """Larger pictures are compared in their middle, SIDE by SIDE: what differs, differs there too."""
 
@@ -47,32 +52,44 @@ class Check:
     candidate: str
     reference: str
     comparison: Comparison
+    bisected: bool = False
+    parting: Parting | None = None
 
     @property
     def parity(self) -> Parity:
         return self.comparison.parity
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON document of the contract; "worst" and "ties" are added."""
-        picture, x, y = self.comparison.worst
-        return {
+        """The JSON document of the contract; "worst", "ties" and, where it was asked for, "bisect" are added."""
+        document = {
             **asdict(self.parity),
             "reference": self.reference,
             "candidate": self.candidate,
-            "worst": {"picture": picture, "x": x, "y": y},
+            "worst": self.comparison.worst._asdict(),
             "ties": self.comparison.ties,
         }
+        if self.bisected:
+            document["bisect"] = self.parting and self.parting.to_dict()
+        return document
 
     def why(self) -> str:
-        """One line: what differs, by how much, what was allowed, and where it is worst."""
-        parity, (picture, x, y) = self.parity, self.comparison.worst
+        """One line: what differs, by how much, what was allowed, where it is worst, and where it begins."""
+        parity = self.parity
         allowed = ", ".join(f"{key} {value:g}" for key, value in parity.tolerance.items())
         found = f"largest difference {parity.max_abs:.3g}, PSNR {_db(parity.psnr_db)}"
         off = 1 - parity.levels_off["0"]
         return (
             f"{self.candidate} differs from {self.reference} by more than allowed ({allowed}): {found}, "
-            f"{off:.3%} of samples off; worst in {picture} at x {x}, y {y}"
+            f"{off:.3%} of samples off; worst in {self.comparison.worst}{self.begins()}"
         )
+
+    def begins(self) -> str:
+        """The rest of that line: the first layer that parts, if one was looked for."""
+        if not self.bisected:
+            return ""
+        if self.parting is None:
+            return "; no layer parts when each runs by itself: the difference arises where layers run as one"
+        return f"; {self.parting}"
 
 
 def check_file(
@@ -80,12 +97,14 @@ def check_file(
     against: Path | None = None,
     data: Path | None = None,
     pictures: Mapping[str, Pixels] | None = None,
+    bisect: bool = False,
 ) -> Check:
     """Compare an exported file with its reference on real pictures.
 
     against: an .onnx, ours or anybody's, or a .safetensors checkpoint; None takes the one that the file names, from
     beside the file or among the shipped models, if it was made from the same weights. data: a folder of pictures.
-    pictures: uint8 (H, W, C) by name, instead of a folder; neither: those that ship.
+    pictures: uint8 (H, W, C) by name, instead of a folder; neither: those that ship. bisect: of a file that fails, find
+    the first layer that parts from the reference's, around the worst place.
 
     Raises ModelError when a file is not what it should be or no reference is found, ParityError when the candidate
     gives values that are not finite. A difference above tolerance is not raised: it stands in the result.
@@ -94,15 +113,34 @@ def check_file(
         raise ModelError(f"{candidate} is not an exported .onnx file; type: srdeploy export {candidate}")
     spec, enlarge, arithmetic = open_candidate(candidate)
     reference = against or _reference_of(spec, candidate)
+    pictures = pictures_for(spec, data) if pictures is None else pictures
     comparison = compare(
-        open_reference(reference, spec),
-        enlarge,
-        pictures_for(spec, data) if pictures is None else pictures,
-        tolerance_for(spec),
-        reference.name,
-        arithmetic,
+        open_reference(reference, spec), enlarge, pictures, tolerance_for(spec), reference.name, arithmetic
     )
-    return Check(str(candidate), str(reference), comparison)
+    parting = None
+    if bisect and not comparison.parity.passed:
+        pixels, model = _around(comparison.worst, pictures, spec), load_model(candidate)
+        parting = first_parting(model, _graph_of(reference), pixels, spec.precision, divisors_of(model))
+    return Check(str(candidate), str(reference), comparison, bisect, parting)
+
+
+def _around(place: Place, pictures: Mapping[str, Pixels], spec: ModelSpec) -> Pixels:
+    """The input pixels around a sample of the result, (1, h, w, C)."""
+    pixels = pictures[place.picture]
+    for axis, middle in enumerate((place.y // spec.scale, place.x // spec.scale)):
+        side = min(pixels.shape[axis], max(AROUND // spec.multiple, 1) * spec.multiple)
+        first = min(max(middle - side // 2, 0), pixels.shape[axis] - side)
+        pixels = pixels.take(range(first, first + side), axis)
+    return pixels[None]
+
+
+def _graph_of(reference: Path) -> Model:
+    if reference.suffix.lower() == ".onnx":
+        return load_model(reference)
+    from srdeploy.learn.convert import onnx_from_net  # torch: only where a checkpoint is the reference
+    from srdeploy.learn.weights import load_net
+
+    return parse_model(onnx_from_net(load_net(reference)), str(reference))
 
 
 def tolerance_for(spec: ModelSpec) -> Mapping[str, float]:
@@ -122,9 +160,10 @@ def open_candidate(path: Path) -> tuple[ModelSpec, Enlarge, str]:
     model = load_model(path)
     run = rounded_runner(model, open_graph)
     value_in, value_out = border(model, str(path))
+    arithmetic = f"{ROUNDED}; {len(spec.float_layers)} nodes in fp32" if spec.float_layers else ROUNDED
     if spec.pixels == "float":
-        return spec, _over_planes(lambda planes: run({value_in.name: planes})[value_out.name]), ROUNDED
-    return spec, lambda pixels: run({value_in.name: pixels})[value_out.name], ROUNDED
+        return spec, _over_planes(lambda planes: run({value_in.name: planes})[value_out.name]), arithmetic
+    return spec, lambda pixels: run({value_in.name: pixels})[value_out.name], arithmetic
 
 
 def open_reference(path: Path, spec: ModelSpec) -> Enlarge:

@@ -43,6 +43,7 @@ class ModelSpec:
     activation_bytes: memory that the graph's live tensors take for each input pixel, in fp32 (an upper estimate).
     weights_sha256: hash of the weights the chain began with. reference: file name of the file this one was proved
     against; parity: how that went. quality_loss_db: loss by "engine/precision", for those chosen at run time.
+    float_layers: nodes of an fp16 file that stay fp32, because half precision is not enough for them.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ModelSpec:
     reference: str | None = None
     parity: Parity | None = None
     quality_loss_db: Mapping[str, float] = field(default_factory=dict)
+    float_layers: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The document that is stamped into the file; keys sorted, so that the same facts give the same bytes."""
@@ -89,6 +91,7 @@ def _spec_from_dict(facts: dict[str, Any]) -> ModelSpec:
     known = {f.name for f in fields(ModelSpec)}
     # A later version may add facts; those that we know must still be right.
     spec = ModelSpec(**{key: value for key, value in facts.items() if key in known and key != "parity"})
+    spec = replace(spec, float_layers=tuple(map(str, spec.float_layers)))
     parity = facts.get("parity")
     if parity is not None:
         names = {f.name for f in fields(Parity)}

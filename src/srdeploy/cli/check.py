@@ -20,6 +20,9 @@ def check(
     data: Annotated[
         Path | None, typer.Option("--data", readable=False, help="A folder of pictures. Default: those that ship.")
     ] = None,
+    bisect: Annotated[
+        bool, typer.Option("--bisect", help="When they differ, find the first layer where they part.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compare a file with its reference on real pictures; exit 1 when they differ by more than the tolerance.
@@ -30,7 +33,7 @@ def check(
         from srdeploy import zoo
         from srdeploy.parity import check_file
 
-        result = check_file(zoo.find(candidate), against, data)
+        result = check_file(zoo.find(candidate), against, data, bisect=bisect)
     document = result.to_dict()
     if as_json:
         print_json(document)

@@ -9,7 +9,8 @@ from srdeploy.extras import require
 from srdeploy.spec import METADATA_KEY, ModelSpec, spec_from_metadata
 
 OPSET = 18
-"""Operator set of every file we write: ONNX Runtime 1.14 and later run it, TensorRT 10 and OpenVINO 2024 too."""
+"""Operator set of every file we write, with IR version 8: ONNX Runtime 1.14 and later know it, TensorRT 10 and OpenVINO
+2024 too; tests/test_versions.py runs what ships in ONNX Runtime 1.20 and in the installed one."""
 
 MAX_BYTES = 1 << 31
 """A protobuf message ends at 2 GiB, and so does a model in one file."""
@@ -189,7 +190,9 @@ def stamp_and_save(model: Model, spec: ModelSpec, path: Path) -> int:
     onnx = require("onnx", "export")
     stamped = onnx.ModelProto()
     stamped.CopyFrom(model)
+    kept = [entry for entry in model.metadata_props if entry.key.startswith(f"{METADATA_KEY}.")]
     del stamped.metadata_props[:]
+    stamped.metadata_props.extend(kept)
     stamped.metadata_props.add(key=METADATA_KEY, value=spec.to_json())
     check(stamped, path.name)
     data: bytes = stamped.SerializeToString(deterministic=True)

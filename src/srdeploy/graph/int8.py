@@ -86,7 +86,9 @@ def int8_from_onnx(
     convolutions, instead of rounding to nearest. show: a tensor among ranges, or "input", whose dequantised value the
     copy gives as a second output.
     """
-    return _Int8(rename_border(model), ranges, frozenset(keep), weights or {}).convert(show)
+    result = _Int8(rename_border(model), ranges, frozenset(keep), weights or {}).convert(show)
+    result.metadata_props.extend(model.metadata_props)  # the divisors of equalized
+    return result
 
 
 def convolution_nodes(model: Model) -> dict[str, Any]:

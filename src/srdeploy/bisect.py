@@ -1,0 +1,278 @@
+"""The first layer at which a file and its reference part: both run node by node, and every result is compared.
+
+Each layer of the reference is given what the candidate's own layer was given, so that a difference shows where it
+arises and not where it arrives; and it is measured in what the candidate's precision explains: in what rounding the
+layer's weights to that precision does to the layer's result.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+import numpy as np
+
+from srdeploy.backends.ort import open_graph
+from srdeploy.graph.files import Model, border, cleaned
+from srdeploy.graph.rounded import EPSILON, rounded_weights, scalars
+from srdeploy.graph.steps import Step, steps_of
+from srdeploy.picture import Pixels
+from srdeploy.spec import Precision
+
+Array = np.ndarray[Any, Any]
+
+PARTS = 4.0
+"""A result this many times as far off as rounding explains, or more, parts; unless another is off ten times more."""
+
+_LEVEL = 1 / 255
+
+_MOVES = ("Cast", "QuantizeLinear", "DequantizeLinear", "Identity")
+"""What a change of precision inserts; compared where a layer takes it, never with a node of the reference."""
+
+
+@dataclass(frozen=True)
+class Parting:
+    """layer, op: the candidate's node that parts. tensor: the reference's, from which its result differs, or what a
+    layer takes. weights: names of what the layer holds. channel: where it parts most.
+
+    difference: RMS of the difference over RMS of what the reference gives; explained: the same for rounding alone.
+    times: one over the other, infinite where values are not finite.
+    """
+
+    layer: str
+    op: str
+    tensor: str
+    weights: tuple[str, ...]
+    channel: int
+    difference: float
+    explained: float
+    times: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, which has no infinity: None instead."""
+        return {key: None if value == np.inf else value for key, value in asdict(self).items()}
+
+    def __str__(self) -> str:
+        of = f" of {self.weights[0]}" if self.weights else f" at {self.tensor}"
+        off = "without end" if np.isinf(self.times) else f"by {self.difference:.2g} of its size"
+        return (
+            f"the first layer that parts is {self.layer} ({self.op}{of}), off {off} in channel {self.channel}, where "
+            f"rounding explains {self.explained:.2g}"
+        )
+
+
+def first_parting(
+    candidate: Model,
+    reference: Model,
+    pixels: Pixels,
+    precision: Precision,
+    factors: Mapping[str, Array] | None = None,
+) -> Parting | None:
+    """The first layer of `candidate` that does something else than the reference's; None when every layer agrees.
+
+    Both take pixels (uint8, (1, H, W, C)), or these / 255 as float (1, C, H, W). Layers are paired by the names of
+    nodes, or, where a tool has renamed them, by the order of operators. precision: the candidate's. factors: by names
+    of the reference's tensors, what the candidate's channels (C,) were divided by.
+    """
+    return _Walk(cleaned(candidate), cleaned(reference), pixels, precision, factors or {}).first()
+
+
+class _Stepper:
+    """Runs a graph as far as it is asked to, holding only what is still to be taken."""
+
+    def __init__(self, model: Model, pixels: Pixels) -> None:
+        self.nodes = list(model.graph.node)
+        self.weights = {tensor.name for tensor in model.graph.initializer}
+        self.made_by = {name: index for index, node in enumerate(self.nodes) for name in node.output}
+        self.steps = steps_of(model)
+        self.values = feed(model, pixels)
+        self._done = 0
+        self._spent: tuple[str, ...] = ()
+
+    def advance(self, index: int) -> None:
+        """Run all nodes up to this one; what it took stays until the next call."""
+        while self._done <= index:
+            for name in self._spent:
+                del self.values[name]
+            step = self.steps[self._done]
+            self.values.update(_run(step, self.values))
+            self._spent, self._done = step.last_use, self._done + 1
+
+
+class _Walk:
+    def __init__(
+        self, candidate: Model, reference: Model, pixels: Pixels, precision: Precision, factors: Mapping[str, Array]
+    ) -> None:
+        self.candidate = _Stepper(candidate, pixels)
+        self.constants = scalars(candidate)
+        self.nodes = list(reference.graph.node)
+        self.exact, self.rough = steps_of(reference), steps_of(rounded_weights(reference, precision))
+        self.outputs = border(candidate, "the candidate")[1].name, border(reference, "the reference")[1].name
+        self.epsilon, self.factors = EPSILON[precision], factors
+        self.twins = _paired(self.nodes, self.candidate.nodes)
+        self.paired = set(self.twins.values())
+        self.given = feed(reference, pixels)
+        self.twin_of: dict[str, str] = {}
+
+    def first(self) -> Parting | None:
+        found = [parting for parting in self._all() if parting.times >= PARTS]
+        most = max((parting.times for parting in found), default=0.0)
+        return next((parting for parting in found if parting.times >= most / 10), None)
+
+    def _all(self) -> Iterator[Parting]:
+        """How far every layer parts, in the reference's order."""
+        for index, step in enumerate(self.exact):
+            twin = self.twins.get(index)
+            if twin is None:
+                self.given.update(_run(step, self.given))
+            else:
+                yield from self._pair(index, twin)
+            for name in step.last_use:
+                del self.given[name]
+        self.candidate.advance(len(self.candidate.nodes) - 1)
+        own, name = self.outputs
+        actual, expected = _picture(self.candidate.values[own]), _picture(self.given[name])
+        if suspects := self._between(own):
+            yield self._judge(name, expected, actual, _NONE, _LEVEL, suspects)
+
+    def _pair(self, index: int, twin: int) -> Iterator[Parting]:
+        """What a layer takes, and then what it makes of it."""
+        self.candidate.advance(twin)
+        step, node, inputs = self.exact[index], self.candidate.nodes[twin], dict(self.given)
+        for name, own in zip(self.nodes[index].input, node.input, strict=False):
+            if name not in step.inputs:
+                continue
+            expected, actual = self.given[name], self._own(name, own)
+            if self.twin_of.get(name) != own and (suspects := self._between(own)):
+                size = self._step(own)
+                if size == np.float32(_LEVEL):  # pixels: what lies outside is clipped in the end by either
+                    expected = np.clip(expected, 0, 1)
+                yield self._judge(name, expected, actual, _NONE, size, suspects)
+            inputs[name] = actual.astype(expected.dtype)
+        made, rounded = _run(step, inputs), _run(self.rough[index], inputs)
+        weights = tuple(name for name in self.nodes[index].input if name and name not in step.inputs)
+        for name, own in zip(step.outputs, node.output, strict=False):
+            exact, actual = made[name], self._own(name, own)
+            noise = np.subtract(rounded[name], exact, dtype=np.float32)
+            step_of = 0.0 if exact.dtype.kind == "f" else 1.0
+            yield self._judge(name, exact, actual, noise, step_of, [twin], weights)
+            self.given[name], self.twin_of[name] = actual.astype(exact.dtype), own
+
+    def _own(self, name: str, own: str) -> Array:
+        """The candidate's value of the reference's tensor `name`, in the reference's units."""
+        value = self.candidate.values[own]
+        if name in self.factors:
+            return value * self.factors[name].reshape(1, -1, 1, 1)
+        return value
+
+    def _judge(
+        self,
+        tensor: str,
+        expected: Array,
+        actual: Array,
+        noise: Array,
+        step: float,
+        suspects: list[int],
+        weights: tuple[str, ...] = (),
+    ) -> Parting:
+        """How much further two tensors are apart than noise, their type's own rounding and steps of `step` explain."""
+        size = _rms(expected)
+        if expected.shape == actual.shape:
+            off = _rms(np.subtract(actual, expected, dtype=np.float32))
+        else:
+            off = np.full(size.shape, np.inf)
+        explained = _rms(noise) + self.epsilon * (size + 0.1 * size.mean()) + step * 12**-0.5 + 1e-12
+        times = np.nan_to_num(off / explained, nan=np.inf, posinf=np.inf)
+        channel = int(times.argmax())
+        node, unit = self._culprit(suspects), float(size[channel]) or 1.0
+        shares = float(off[channel]) / unit, float(explained[channel]) / unit
+        return Parting(node.name, node.op_type, tensor, weights, channel, *shares, float(times[channel]))
+
+    def _between(self, name: str) -> list[int]:
+        """Nodes of the candidate that have no twin and lie behind this tensor, in order."""
+        index = self.candidate.made_by.get(name)
+        if index is None or index in self.paired:
+            return []
+        found = {index}
+        for behind in self.candidate.nodes[index].input:
+            found.update(self._between(behind))
+        return sorted(found)
+
+    def _culprit(self, suspects: list[int]) -> Any:
+        nodes = [self.candidate.nodes[index] for index in suspects]
+        return next((node for node in nodes if node.op_type not in ("Cast", "DequantizeLinear", "Identity")), nodes[-1])
+
+    def _step(self, name: str) -> float:
+        """The step of the quantisation between a layer and what it takes; 0 when there is none."""
+        for index in self._between(name):
+            node = self.candidate.nodes[index]
+            if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+                return self.constants.get(node.input[1], 0.0)
+        return 0.0
+
+
+def feed(model: Model, pixels: Pixels) -> dict[str, Array]:
+    """What a graph with one input is given for uint8 (N, H, W, C): these bytes, or floats (N, C, H, W) in 0..1."""
+    value, _ = border(model, "the graph")
+    if value.type.tensor_type.elem_type == _UINT8:
+        return {value.name: pixels}
+    return {value.name: np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(255)}
+
+
+_UINT8 = 2  # onnx.TensorProto.UINT8
+
+
+_NONE = np.zeros(1, np.float32)
+
+
+def _run(step: Step, values: Mapping[str, Array]) -> dict[str, Array]:
+    return open_graph(step.model)({name: values[name] for name in step.inputs})
+
+
+def _picture(value: Array) -> Array:
+    """A result as float (N, C, H, W), clipped to 0..1."""
+    if value.dtype == np.uint8:
+        return np.asarray(value.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255))
+    return np.clip(value.astype(np.float32), 0, 1)
+
+
+def _rms(value: Array) -> Array:
+    """Root of the mean square of each channel, (C,); of a scalar, itself."""
+    if value.ndim < 2:
+        return np.atleast_1d(np.sqrt(np.mean(np.square(value, dtype=np.float64))))
+    axes = tuple(axis for axis in range(value.ndim) if axis != 1)
+    return np.asarray(np.sqrt(np.mean(np.square(value, dtype=np.float64), axis=axes)))
+
+
+def _paired(reference: list[Any], candidate: list[Any]) -> dict[int, int]:
+    """By index of the reference's node, the index of the candidate's that does the same."""
+    names = {(node.op_type, node.name) for node in reference} & {(node.op_type, node.name) for node in candidate}
+    by_name = 2 * sum(_computes(node) and (node.op_type, node.name) in names for node in reference) >= sum(
+        map(_computes, reference)
+    )
+    same_border = _border_of(reference) == _border_of(candidate)
+
+    def keys(nodes: list[Any]) -> list[object]:
+        found: list[object] = []
+        for node in nodes:
+            of_border = node.name.startswith(BORDER)
+            paired = same_border if of_border else node.op_type not in _MOVES
+            if by_name or of_border:
+                paired = paired and (node.op_type, node.name) in names
+            found.append(((node.op_type, node.name) if by_name or of_border else node.op_type) if paired else object())
+        return found
+
+    blocks = SequenceMatcher(None, keys(reference), keys(candidate), autojunk=False).get_matching_blocks()
+    return {block.a + i: block.b + i for block in blocks for i in range(block.size)}
+
+
+def _computes(node: Any) -> bool:
+    return not node.name.startswith(BORDER) and node.op_type not in _MOVES
+
+
+def _border_of(nodes: list[Any]) -> list[tuple[str, str]]:
+    return [(node.op_type, node.name) for node in nodes if node.name.startswith(BORDER)]
+
+
+BORDER = "pixels_"
+"""How the names of nodes begin that wrap_pixels adds."""
