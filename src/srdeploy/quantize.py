@@ -15,6 +15,7 @@ from srdeploy.errors import InputError, ParityError
 from srdeploy.graph.equalize import equalized
 from srdeploy.graph.files import Model
 from srdeploy.graph.int8 import Range, convolutions, int8_from_onnx, kernels, with_activations
+from srdeploy.graph.lanes import in_lanes
 from srdeploy.graph.pixels import wrap_pixels
 from srdeploy.metrics import luma, psnr, shave
 from srdeploy.picture import Pixels
@@ -143,7 +144,7 @@ class _Trial:
                 weights[name] = round_weights(
                     weight, bias, self._moments(taken, weight.shape[2:], ranges, kept, weights)
                 )
-        model = int8_from_onnx(self.graph, ranges, kept, weights)
+        model = in_lanes(int8_from_onnx(self.graph, ranges, kept, weights))
         found = self._psnr(model)
         loss = float(np.mean([a - b for a, b in zip(self.fp32, found, strict=True)]))
         return Quantized(model, method, kept, layers, loss, len(self.pairs))

@@ -12,6 +12,7 @@ from srdeploy.backends import ort
 from srdeploy.graph.equalize import equalized
 from srdeploy.graph.files import check, load_model
 from srdeploy.graph.int8 import convolutions, int8_from_onnx, with_activations
+from srdeploy.graph.lanes import INPUTS, OUTPUTS, in_lanes
 from srdeploy.graph.pixels import wrap_pixels
 
 onnx = pytest.importorskip("onnx")
@@ -86,3 +87,19 @@ def test_it_enlarges_colour_too_and_any_size(foreign_rgb: Callable[[int, int, fl
     (found,) = ort.run_graph(int8_from_onnx(network, {}).SerializeToString(), {"input": pixels}).values()
     assert found.shape == (2, 18, 14, 3) and found.dtype == np.uint8
     assert np.abs(found.astype(int) - exact).max() <= 2
+
+
+@pytest.mark.parametrize("name", ["espcn-x2", "srcnn-rgb-x4"])
+def test_lanes_change_no_byte_and_suit_the_fast_kernels(name: str, tmp_path: Path) -> None:
+    network = load_model(zoo.find(name, None, "fp32", "float"))
+    plain = int8_from_onnx(network, dict.fromkeys(with_activations(network)[1], (0.0, 2.0)))
+    laned = in_lanes(plain)
+    check(laned, name)
+    channels = plain.graph.input[0].type.tensor_type.shape.dim[3].dim_value
+    pixels = np.random.default_rng(2).integers(0, 256, (2, 11, 14, channels), np.uint8)
+    results = [ort.run_graph(model.SerializeToString(), {"input": pixels})["output"] for model in (plain, laned)]
+    np.testing.assert_array_equal(results[1], results[0])
+    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in laned.graph.initializer}
+    assert _optimized(laned, tmp_path / "optimized.onnx").count("QLinearConv") == len(convolutions(network))
+    kernels = [w for w in tensors.values() if w.ndim == 4 and w.dtype == np.int8 and w.shape[1] > 1]
+    assert len(kernels) == 3 and all(w.shape[0] >= OUTPUTS and w.shape[1] % INPUTS == 0 for w in kernels)

@@ -1,0 +1,145 @@
+"""Channels in the numbers that CPU kernels take: fours in, sixteens out.
+
+ONNX Runtime computes an int8 convolution in one pass (gathering, products, rounding) when its input channels are a
+multiple of 4 and its output channels 16 or more, the lanes of a vector instruction; others go a longer way. Measured
+on 480x270 and one core: 1 to 64 channels of 5x5 in 25 ms, the same as 8 to 64 of 5x1 in 7; 32 to 4 of 3x3 in 43 ms,
+32 to 16 in 9.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from srdeploy.extras import require
+from srdeploy.graph.files import Model
+from srdeploy.graph.int8 import Array, consumers, grouped
+
+INPUTS, OUTPUTS = 4, 16
+
+_END = np.iinfo(np.int64).max
+
+
+def in_lanes(model: Model) -> Model:
+    """A copy of an int8 graph (of int8_from_onnx) that gives the same bytes, faster on ONNX Runtime's CPU kernels.
+
+    Fewer than INPUTS input channels: the columns of the kernel become channels, each a shifted copy of the bytes, so
+    that a kernel of h x w on C channels is one of h x 1 on C * w. Fewer than OUTPUTS output channels: more are
+    computed, of zero weights, and cut off.
+    """
+    copy = type(model)()
+    copy.CopyFrom(model)
+    return _Lanes(copy).convert()
+
+
+class _Lanes:
+    """One pass over the nodes in order."""
+
+    def __init__(self, model: Model) -> None:
+        self.onnx = require("onnx", "export")
+        self.model = model
+        self.tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.made_by = {name: node for node in model.graph.node for name in node.output}
+        self.nodes: list[Any] = []
+        self.taken = {*self.tensors, *self.made_by, "input"}
+        self.cut: dict[str, int] = {}
+
+    def convert(self) -> Model:
+        graph = self.model.graph
+        for node in list(graph.node):
+            if node.op_type == "Conv" and self._in_integers(node):
+                if self._weight(node).shape[1] < INPUTS and self._slides(node):
+                    self._columns_as_channels(node)
+                if self._weight(node).shape[0] < OUTPUTS:
+                    self._more_outputs(node)
+            self.nodes.append(node)
+            if node.output[0] in self.cut:
+                self._cut(node)
+        used = {"output"} | {name for node in self.nodes for name in node.input}
+        del graph.node[:]
+        graph.node.extend(node for node in self.nodes if used.intersection(node.output))
+        return self.model
+
+    def _in_integers(self, node: Any) -> bool:
+        makers = [self.made_by.get(name) for name in node.input[:2]]
+        return not grouped(node) and all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
+
+    def _slides(self, node: Any) -> bool:
+        spread = [v for a in node.attribute if a.name in ("strides", "dilations") for v in a.ints]
+        named = {a.name: list(a.ints) for a in node.attribute}
+        return set(spread) <= {1} and "pads" in named and self._weight(node).ndim == 4
+
+    def _columns_as_channels(self, node: Any) -> None:
+        weight = self._weight(node)
+        outputs, channels, height, width = weight.shape
+        columns = next(n for n in range(width, width + INPUTS) if n * channels % INPUTS == 0)
+        value = self.made_by[node.input[0]]
+        levels, scale, zero = value.input
+        top, left, bottom, right = next(list(a.ints) for a in node.attribute if a.name == "pads")
+        sides = np.array([0, 0, 0, left, 0, 0, 0, right + columns - width])
+        wide = self._add("Pad", [levels, self._constant("sides", sides), zero], "wide")
+        axis, one = self._constant("columns", np.array([3])), self._constant("one", np.array([1]))
+        shifted = []
+        for i in range(columns):
+            end = i + 1 - columns or _END
+            bounds = [self._constant(f"column_{i}_{at}", np.array([v])) for at, v in (("from", i), ("to", end))]
+            shifted.append(self._add("Slice", [wide, *bounds, axis, one], f"column_{i}"))
+        stacked = self._add("Concat", shifted, "stacked", axis=1)
+        node.input[0] = self._add("DequantizeLinear", [stacked, scale, zero], "stacked_value")
+        padded = np.zeros((outputs, channels, height, columns), weight.dtype)
+        padded[..., :width] = weight
+        self._replace(
+            self.made_by[node.input[1]].input[0], padded.transpose(0, 3, 1, 2).reshape(outputs, -1, height, 1)
+        )
+        for attribute in node.attribute:
+            if attribute.name == "pads":
+                attribute.ints[:] = [top, 0, bottom, 0]
+            if attribute.name == "kernel_shape":
+                attribute.ints[:] = [height, 1]
+
+    def _more_outputs(self, node: Any) -> None:
+        """Zero weights up to OUTPUTS channels, and a note to cut them off where the result is in bytes again."""
+        count = len(self._weight(node))
+        for value in node.input[1:]:
+            levels, *others = self.made_by[value].input
+            for name in (levels, *others):
+                array = self.onnx.numpy_helper.to_array(self.tensors[name])
+                # Scales are repeated: ONNX Runtime fuses only where the bias has that of input times weight.
+                more = np.zeros_like(array[:1]) if name == levels else array[-1:]
+                self._replace(name, np.concatenate((array, *[more] * (OUTPUTS - count))))
+        (user,) = consumers(self.model, node.output[0])
+        if user.op_type == "Relu":
+            (user,) = consumers(self.model, user.output[0])
+        self.cut[user.output[0]] = count
+
+    def _cut(self, node: Any) -> None:
+        """The first channels of a result in bytes, under the name that all of them had."""
+        name = node.output[0]
+        node.output[0] = self._fresh(f"{name}_all")
+        bounds = [
+            self._constant(f"{name}_{at}", np.array([v]))
+            for at, v in (("from", 0), ("to", self.cut[name]), ("axis", 1))
+        ]
+        self.nodes.append(self.onnx.helper.make_node("Slice", [node.output[0], *bounds], [name], name=f"lanes_{name}"))
+
+    def _weight(self, node: Any) -> Array:
+        levels = self.made_by[node.input[1]].input[0]
+        return np.asarray(self.onnx.numpy_helper.to_array(self.tensors[levels]))
+
+    def _replace(self, name: str, array: Array) -> None:
+        self.tensors[name].CopyFrom(self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+
+    def _add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        output = self._fresh(output)
+        self.nodes.append(self.onnx.helper.make_node(op, inputs, [output], name=f"lanes_{output}", **attributes))
+        return output
+
+    def _constant(self, name: str, value: Any) -> str:
+        name = self._fresh(name)
+        self.model.graph.initializer.append(self.onnx.numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def _fresh(self, name: str) -> str:
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
