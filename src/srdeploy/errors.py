@@ -5,6 +5,7 @@
     ├── OutputError              a result cannot be written there, or exists already
     ├── ModelError               no such model, or a file that is not one of ours
     ├── DeviceError              an asked-for engine, device or precision that cannot be had
+    │   └── OutOfMemory          the device has too little memory for what it was given at once
     ├── ParityError              an exported file differs from its reference by more than its tolerance
     ├── RecipeError              a recipe does not parse: unknown key, wrong type, value out of range
     └── MissingExtra             an optional library is not installed
@@ -32,6 +33,10 @@ class ModelError(SrdeployError):
 
 class DeviceError(SrdeployError):
     """An asked-for engine, device or precision that cannot be had."""
+
+
+class OutOfMemory(DeviceError):
+    """The device has too little memory for what it was given at once; a smaller tile may fit."""
 
 
 class ParityError(SrdeployError):

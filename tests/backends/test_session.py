@@ -136,7 +136,7 @@ def test_a_missing_file_and_an_unstamped_one(model_file: ModelFile, tmp_path: Pa
         open_session(model_file(stamped=False))
 
 
-@pytest.mark.parametrize("backend", ["openvino", "tensorrt", "coreml"])
+@pytest.mark.parametrize("backend", ["tensorrt", "coreml"])
 def test_engines_that_are_not_there(backend: str, model_file: ModelFile) -> None:
     with pytest.raises(DeviceError, match="ort"):
         open_session(model_file(), backend=backend)

@@ -200,7 +200,7 @@ def test_what_cannot_be_had_is_an_error(run: Run, owl: Path) -> None:
     checkpoint.touch()
     assert "srdeploy export" in _error(run(owl, "-m", checkpoint))
     checkpoint.unlink()
-    assert "openvino" in _error(run(owl, "--backend", "openvino"))
+    assert "tensorrt" in _error(run(owl, "--backend", "tensorrt"))
     assert set(owl.parent.iterdir()) == before
 
 

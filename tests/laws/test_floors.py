@@ -16,6 +16,7 @@ DOORS = {
     "onnx": "graph",
     "google": "graph",  # protobuf, which onnx files are written in
     "onnxruntime": "backends",
+    "openvino": "backends",
     "cv2": "media",
     "av": "media",
     "typer": "cli",

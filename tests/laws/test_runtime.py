@@ -70,7 +70,7 @@ def test_run_without_torch_and_onnx(samples: Path, tmp_path: Path) -> None:
 
 def test_without_an_engine_the_extra_is_named(samples: Path, tmp_path: Path) -> None:
     source = sorted(samples.rglob("*.png"))[0]
-    done = _run(["run", str(source), "-o", str(tmp_path / "big.png")], ("onnxruntime",))
+    done = _run(["run", str(source), "-o", str(tmp_path / "big.png")], ("onnxruntime", "openvino"))
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and "srdeploy[cpu]" in line

@@ -1,6 +1,7 @@
 """The seam: an open model on a device, with one method."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Set
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,13 @@ class Session(ABC):
         self.arithmetic = arithmetic
         self._dtype = np.dtype(np.uint8 if spec.pixels == "uint8" else np.float32)
 
-    def run(self, pixels: Pixels) -> Pixels:
+    def run(self, pixels: Pixels, out: Pixels | None = None) -> Pixels:
         """Enlarge a batch: (N, H, W, C) to (N, scale * H, scale * W, C), both uint8, or both float32 in 0..1.
 
         The dtype is the file's (spec.pixels), C its spec.channels, H and W multiples of spec.multiple. The result is
-        a new array that the caller owns; a float result is not clipped. Several threads may call it at once.
-        Raises ModelError for any other array, DeviceError when the device runs out of memory.
+        written into `out`, a view with any strides, where it is given, and is a new array of the caller's where not;
+        a float result is not clipped. Several threads may call it at once.
+        Raises ModelError for any other array, OutOfMemory when the device has too little; `out` then holds anything.
         """
         shape, multiple = pixels.shape, self.spec.multiple
         if (
@@ -47,8 +49,20 @@ class Session(ABC):
                 f"{self.path.name} takes {self._dtype} pixels of shape (N, H, W, {self.spec.channels}){sides}; "
                 f"it was given {pixels.dtype} of shape {shape}"
             )
-        return self._infer(pixels)
+        large = (shape[0], shape[1] * self.spec.scale, shape[2] * self.spec.scale, shape[3])
+        if out is None:
+            out = np.empty(large, self._dtype)
+        elif out.shape != large or out.dtype != self._dtype:
+            raise ModelError(
+                f"{self.path.name} gives {self._dtype} pixels of shape {large}; `out` is {out.dtype} of {out.shape}"
+            )
+        self._infer(pixels, out)
+        return out
+
+    def devices_used(self) -> Set[str]:
+        """The devices that compute the network, as the engine itself reports them; {"cpu"} or {"cuda:N"}."""
+        return {self.device}
 
     @abstractmethod
-    def _infer(self, pixels: Pixels) -> Pixels:
-        """Enlarge pixels that `run` has checked."""
+    def _infer(self, pixels: Pixels, out: Pixels) -> None:
+        """Enlarge pixels that `run` has checked into `out`, which has the right shape and dtype, and any strides."""

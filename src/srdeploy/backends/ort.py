@@ -3,8 +3,7 @@
 import contextlib
 import io
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,21 @@ from typing import Any
 import numpy as np
 
 from srdeploy.backends.base import Session
+from srdeploy.backends.cpu import cores
 from srdeploy.backends.gpus import nvidia_gpus
-from srdeploy.errors import DeviceError, MissingExtra, ModelError
+from srdeploy.backends.onnxfile import read_model
+from srdeploy.errors import DeviceError, MissingExtra, ModelError, OutOfMemory
 from srdeploy.extras import require
 from srdeploy.picture import Pixels
-from srdeploy.spec import ModelSpec, spec_from_metadata
+from srdeploy.spec import ModelSpec, Precision
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
+COMPUTES = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "FusedConv", "QLinearConv", "NhwcFusedConv"})
+"""Operations that are the network; a Shape or a Squeeze on the CPU beside them costs nothing."""
+
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 """Wheels that install the module `onnxruntime`; each overwrites the others' files."""
-
-MAX_BYTES = 1 << 31
-"""A protobuf message ends at 2 GiB, and so does a model in one file."""
 
 Runner = Callable[[Mapping[str, np.ndarray[Any, Any]]], dict[str, np.ndarray[Any, Any]]]
 
@@ -32,36 +33,69 @@ Runner = Callable[[Mapping[str, np.ndarray[Any, Any]]], dict[str, np.ndarray[Any
 class OrtSession(Session):
     """A model file on ONNX Runtime, on the CPU or on one CUDA GPU.
 
+    precision: what the caller wants computed; ONNX Runtime computes what the file says, and no other.
     spin: let waiting threads burn their core. Alone on a machine that saves microseconds a node; beside a decoder and
     an encoder it costs most of the speed (measured on two shared cores, ESPCN x4 of 480x270: 129 against 74 ms).
     """
 
-    def __init__(self, path: Path, device: str = "auto", threads: int | None = None, spin: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: str = "auto",
+        threads: int | None = None,
+        precision: Precision | None = None,
+        spin: bool = False,
+    ) -> None:
         device = choose_device(device)
-        self._session = _open(_read(path), str(path), device, threads, spin)
-        spec = spec_from_metadata(self._session.get_modelmeta().custom_metadata_map, str(path))
+        data, spec = read_model(path)
+        if precision == "bf16" and spec.precision != "bf16":
+            raise DeviceError(
+                f"--precision bf16 was asked, and ONNX Runtime computes {path.name} as {spec.precision}; "
+                "type: --backend openvino"
+            )
+        self._session = _open(data, str(path), device, threads, spin)
         self._input = _only(self._session.get_inputs(), "input", path)
         self._output = _only(self._session.get_outputs(), "output", path)
         super().__init__(spec, path, "ort", device, _arithmetic(spec, device))
 
-    def _infer(self, pixels: Pixels) -> Pixels:
-        if self.spec.pixels == "uint8":
-            return self._run(pixels)
-        planes = self._run(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
-        return np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+    def devices_used(self) -> Set[str]:
+        """Where the nodes were placed; those on the CPU beside a GPU count when they compute the network itself."""
+        if CUDA not in self._session.get_providers():
+            return {"cpu"}
+        used = set()
+        for part in self._session.get_provider_graph_assignment_info():
+            if any(node.op_type in COMPUTES for node in part.get_nodes()):
+                used.add("cpu" if part.ep_name == CPU else self.device)
+        return used
 
-    def _run(self, values: Pixels) -> Pixels:
+    def _infer(self, pixels: Pixels, out: Pixels) -> None:
+        # The engine writes into the caller's array; where its layout is another, into one that is then copied.
+        if self.spec.pixels == "uint8":
+            given, result = np.ascontiguousarray(pixels), _contiguous(out)
+            self._run(given, result)
+        else:
+            given, moved = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), out.transpose(0, 3, 1, 2)
+            result = _contiguous(moved)
+            self._run(given, result)
+            out = moved
+        if result is not out:
+            out[...] = result
+
+    def _run(self, values: Pixels, result: Pixels) -> None:
+        failures: tuple[type[Exception], ...] = (*_failures(), RuntimeError, MemoryError, ValueError)
         try:
-            (result,) = self._session.run([self._output], {self._input: values})
-        except _failures() as error:
+            binding = self._session.io_binding()
+            binding.bind_cpu_input(self._input, values)
+            binding.bind_output(self._output, "cpu", 0, result.dtype, result.shape, result.ctypes.data)
+            self._session.run_with_iobinding(binding)
+        except failures as error:
             reason = one_line(error)
             size = "x".join(str(side) for side in values.shape)
-            if "alloc" in reason.lower() or "out of memory" in reason.lower():
-                raise DeviceError(
+            if isinstance(error, MemoryError) or "alloc" in reason.lower() or "out of memory" in reason.lower():
+                raise OutOfMemory(
                     f"{self.device} ran out of memory for {size} pixels; type a smaller --tile ({reason})"
                 ) from None
             raise ModelError(f"{self.path} failed on {size} pixels: {reason}") from None
-        return np.asarray(result)
 
 
 def open_graph(model: bytes, threads: int | None = None) -> Runner:
@@ -155,11 +189,6 @@ def choose_device(asked: str) -> str:
     return wanted
 
 
-def _cores() -> int:
-    """Cores that this process may use; only Linux says which, elsewhere all of them."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 def _open(
     model: bytes, path: str, device: str, threads: int | None, spin: bool = False, keep_memory: bool = True
 ) -> Any:
@@ -167,8 +196,10 @@ def _open(
     options = ort.SessionOptions()
     options.enable_cpu_mem_arena = keep_memory
     options.log_severity_level = 4  # what goes wrong comes as an exception; the user gets it as one line
-    options.intra_op_num_threads = threads or _cores()
+    options.intra_op_num_threads = threads or cores()
     options.inter_op_num_threads = 1
+    if device != "cpu":
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     providers: list[Any] = [CPU]
@@ -195,22 +226,14 @@ def _open(
     return session
 
 
-def _read(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size == 0:
-            raise ModelError(f"{path} is empty; export it again")
-        if size >= MAX_BYTES:
-            raise ModelError(f"{path} has {size} bytes; a model in one file has less than 2 GiB")
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from None
-
-
 def _only(values: list[Any], what: str, path: Path) -> str:
     if len(values) != 1:
         raise ModelError(f"{path} has {len(values)} {what}s where an exported model has one; export it again")
     return str(values[0].name)
+
+
+def _contiguous(out: Pixels) -> Pixels:
+    return out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
 
 
 def _arithmetic(spec: ModelSpec, device: str) -> str:

@@ -1,31 +1,68 @@
 """Open a model file on an engine and a device: what was asked for, or an error; nothing falls back silently."""
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from srdeploy.backends.base import Session
+from srdeploy.backends.onnxfile import read_spec
 from srdeploy.errors import DeviceError, ModelError, SrdeployError
+from srdeploy.spec import Precision
 
-LATER = ("openvino", "tensorrt")
+LATER = ("tensorrt",)
 """Engines with a name but without code in this version."""
 
 MAX_THREADS = 256
 """ONNX Runtime starts every thread that it is asked for; thousands hang the machine."""
 
 
-def open_session(path: Path, backend: str = "auto", device: str = "auto", threads: int | None = None) -> Session:
+class Engine(NamedTuple):
+    """An engine behind the seam.
+
+    open: (path, device, threads, precision) to a session; device "auto", "cpu", "cuda" or "cuda:N", precision None for
+    what the file says. rows: by the name that `srdeploy info` shows, what gives the devices or raises why not.
+    """
+
+    open: Callable[[Path, str, int | None, Precision | None], Session]
+    rows: Mapping[str, Callable[[], list[str]]]
+
+
+def _ort() -> Engine:
+    from srdeploy.backends import ort
+
+    return Engine(ort.OrtSession, {"ort cpu": ort.cpu_devices, "ort cuda": ort.cuda_devices})
+
+
+def _openvino() -> Engine:
+    from srdeploy.backends import openvino
+
+    return Engine(openvino.OpenVinoSession, {"openvino": openvino.devices})
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"ort": _ort, "openvino": _openvino}
+"""Every engine by name; its library is imported when it is asked about, not before."""
+
+
+def open_session(
+    path: Path,
+    backend: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    precision: Precision | None = None,
+) -> Session:
     """Open an exported file.
 
-    backend: "auto" or "ort". device: "auto" (a GPU when the installed engine can use one, else the CPU), "cpu",
-    "cuda" (the first GPU) or "cuda:N". threads: CPU threads for one run; None takes every core this process may use.
+    backend: a name of ENGINES, or "auto": see `choose`. device: "auto" (a GPU when the installed engine can use one,
+    else the CPU), "cpu", "cuda" (the first GPU) or "cuda:N". threads: CPU threads for one run; None takes every core
+    this process may use. precision: what is to be computed, where an engine offers other than the file's own (bf16).
 
-    Raises ModelError when there is no such file or it is not one of ours, DeviceError when the engine or device
-    cannot be had, MissingExtra when no engine is installed.
+    Raises ModelError when there is no such file or it is not one of ours, DeviceError when the engine, the device or
+    the precision cannot be had or the engine computes elsewhere than asked, MissingExtra when no engine is installed.
     """
     if backend in LATER:
         raise DeviceError(f"backend {backend} is not available in this version of srdeploy; type: --backend ort")
-    if backend not in ("auto", "ort"):
+    if backend not in ("auto", *ENGINES):
         raise DeviceError(f"there is no backend {backend!r}; type one of: auto, ort, openvino, tensorrt")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise DeviceError(f"there is no device {device!r}; type one of: auto, cpu, cuda, cuda:N")
@@ -33,9 +70,35 @@ def open_session(path: Path, backend: str = "auto", device: str = "auto", thread
         raise DeviceError(f"{threads} threads were asked for; type 1 to {MAX_THREADS}")
     if not path.is_file():
         raise ModelError(f"there is no model file {path}; for those that ship type: srdeploy info")
-    from srdeploy.backends.ort import OrtSession  # the engine is loaded when a model is opened, not before
+    if backend == "auto":
+        backend = choose(precision or read_spec(path).precision, device)
+    session = ENGINES[backend]().open(path, device, threads, precision)
+    used = session.devices_used()
+    if used != {session.device} or not _is(device, session.device):
+        raise DeviceError(
+            f"--device {device} was asked, but backend {backend} computes {path.name} on "
+            f"{' and '.join(sorted(used)) or 'nothing'}; type: --device cpu, or srdeploy info for what is missing"
+        )
+    return session
 
-    return OrtSession(path, device, threads)
+
+def choose(precision: Precision, device: str = "auto") -> str:
+    """The engine that "auto" takes for a precision: the first that can be used, in this order.
+
+    With a GPU, or asked for one: ONNX Runtime on CUDA. On a CPU OpenVINO for int8 and bf16, which it computes faster,
+    ONNX Runtime for fp32 and fp16, where its tiles are the whole picture bit for bit.
+    When none can be used, the last of them, which then says why.
+    """
+    if device != "cpu" and (device != "auto" or is_usable("ort", "ort cuda")):
+        return "ort"
+    order = ("openvino", "ort") if precision in ("int8", "bf16") else ("ort", "openvino")
+    return next((name for name in order if is_usable(name)), order[-1])
+
+
+def is_usable(engine: str, row: str | None = None) -> bool:
+    """Whether an engine can be used on this machine: any of its rows in `available`, or the one named."""
+    rows = ENGINES[engine]().rows
+    return any(_row(name, rows[name])["available"] for name in ([row] if row else rows))
 
 
 def available() -> list[dict[str, Any]]:
@@ -43,15 +106,22 @@ def available() -> list[dict[str, Any]]:
 
     why_not says what was found and the command that mends it, or is None.
     """
-    from srdeploy.backends import ort
-
-    rows = []
-    for name, devices in (("ort cpu", ort.cpu_devices), ("ort cuda", ort.cuda_devices)):
-        try:
-            rows.append({"name": name, "available": True, "why_not": None, "devices": devices()})
-        except SrdeployError as error:
-            rows.append({"name": name, "available": False, "why_not": str(error), "devices": []})
+    rows = [_row(name, devices) for engine in ENGINES.values() for name, devices in engine().rows.items()]
     for name in LATER:
         why_not = "not available in this version of srdeploy; type: --backend ort"
         rows.append({"name": name, "available": False, "why_not": why_not, "devices": []})
     return rows
+
+
+def _row(name: str, devices: Callable[[], list[str]]) -> dict[str, Any]:
+    try:
+        return {"name": name, "available": True, "why_not": None, "devices": devices()}
+    except SrdeployError as error:
+        return {"name": name, "available": False, "why_not": str(error), "devices": []}
+
+
+def _is(asked: str, device: str) -> bool:
+    """Whether a session's device is what was asked for."""
+    if asked == "cuda":
+        return device.startswith("cuda:")
+    return asked in ("auto", device)

@@ -1,0 +1,32 @@
+"""What the processor can do, and how much of it this process may use."""
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+
+def cores() -> int:
+    """Cores that this process may use; only Linux says which, elsewhere all of them."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+@cache
+def features() -> frozenset[str]:
+    """Instruction sets by Linux's names ("avx512_vnni", "amx_bf16", "asimddp"); empty where the system is another."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    words = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
+    return frozenset(next(words, "").split())
+
+
+def is_fast_int8() -> bool:
+    """Whether the processor multiplies bytes and sums them in one instruction (VNNI, dot product, AMX)."""
+    return bool(features() & {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
+
+
+def is_fast_bf16() -> bool:
+    """Whether bf16 is faster than fp32: with AMX. AVX-512's bf16 alone measured slower than fp32."""
+    return "amx_bf16" in features()
