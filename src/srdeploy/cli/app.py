@@ -11,6 +11,7 @@ import typer
 
 from srdeploy import __version__
 from srdeploy.cli.answer import error_line
+from srdeploy.cli.bench import bench
 from srdeploy.cli.check import check
 from srdeploy.cli.evaluate import evaluate
 from srdeploy.cli.export import export
@@ -48,6 +49,7 @@ app.command("train")(train)
 app.command("export")(export)
 app.command("check")(check)
 app.command("eval")(evaluate)
+app.command("bench")(bench)
 app.command("info")(info)
 app.command("serve")(serve)
 

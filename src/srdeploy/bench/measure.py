@@ -1,0 +1,211 @@
+"""From a suite to a report: the order of the steps, and what each row says in the end."""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srdeploy.backends.gpus import nvidia_gpus
+from srdeploy.backends.nvml import driver_version
+from srdeploy.bench.fresh import measure_fresh
+from srdeploy.bench.machine import peaks
+from srdeploy.bench.sampling import Samples, take
+from srdeploy.bench.subjects import Subject, file_hash, open_row
+from srdeploy.bench.suite import Row, Suite, rows
+from srdeploy.environment import environment, load
+from srdeploy.errors import DeviceError, MissingExtra, ModelError, SrdeployError
+from srdeploy.graph.files import load_model
+from srdeploy.graph.work import Work, work_of
+from srdeploy.picture import Pixels
+from srdeploy.report.against import name_of
+from srdeploy.report.statistics import summary
+
+Say = Callable[[str], None]
+
+PROGRESS_SECONDS = 15
+
+
+def measure(suite: Suite, say: Say = lambda line: None, strict: bool = False) -> dict[str, Any]:
+    """Measure every row of a suite and return the report, the contract's document with more in it.
+
+    say: told what is being done, a line at a time. strict: a row that cannot be had is raised; otherwise it stands
+    under "not_measured" with its reason. Raises DeviceError when nothing at all could be measured.
+    """
+    begun = time.monotonic()
+    deadline = begun + suite.limit_s
+    wanted = rows(suite)
+    machine = {**environment(), "gpus": nvidia_gpus(), "gpu_driver": driver_version(), "load_before": load()}
+    with tempfile.TemporaryDirectory(prefix="srdeploy-bench-") as folder:
+        subjects, fresh, missing = _open_all(wanted, Path(folder), say, strict)
+        threads = sorted({subject.facts["threads"] for subject in subjects})
+        machine["peaks"] = [peaks(count) for count in threads]
+        agreement = _agreement(subjects)
+        say(f"{len(subjects)} rows in turns, until {suite.narrow:.1%} or {deadline - time.monotonic():.0f} s are over")
+        samples = take(subjects, deadline, suite.narrow, _now_and_then(say))
+    machine["load_after"] = load()
+    quality = _quality(suite)
+    measured = [
+        _row(subject, first, taken, machine["peaks"], agreement, quality)
+        for subject, first, taken in zip(subjects, fresh, samples, strict=True)
+    ]
+    return {
+        "suite": suite.name,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "seconds": round(time.monotonic() - begun, 1),
+        "limit_s": suite.limit_s,
+        "narrow": suite.narrow,
+        "environment": machine,
+        "rows": measured,
+        "not_measured": missing,
+    }
+
+
+def _now_and_then(say: Say) -> Callable[[int, int], None]:
+    """Tell of a round at most every PROGRESS_SECONDS."""
+    last = time.monotonic()
+
+    def on_round(ready: int, done: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_SECONDS:
+            last = time.monotonic()
+            say(f"round {done}: {ready} rows are narrow")
+
+    return on_round
+
+
+def _open_all(
+    wanted: Sequence[Row], folder: Path, say: Say, strict: bool
+) -> tuple[list[Subject], list[dict[str, Any]], list[dict[str, Any]]]:
+    subjects, fresh, missing = [], [], []
+    for row in wanted:
+        say(f"opening {row.model} {row.precision} on {row.backend}")
+        try:
+            subject = open_row(row, folder)
+            first = measure_fresh(replace(row, threads=subject.facts["threads"]))
+            subject.run(lambda: None)
+        except (SrdeployError, OSError) as error:
+            if strict:
+                raise
+            missing.append({**_asked(row), "reason": str(error)})
+            continue
+        subjects.append(subject)
+        fresh.append(first)
+    if not subjects:
+        reason = f"{missing[0]['model']} on {missing[0]['backend']}: {missing[0]['reason']}" if missing else "no rows"
+        raise DeviceError(f"nothing of the suite could be measured ({reason})")
+    return subjects, fresh, missing
+
+
+def _asked(row: Row) -> dict[str, Any]:
+    asked = asdict(row)
+    asked["input"] = [asked.pop("height"), asked.pop("width")]
+    asked["file"] = Path(row.file).name
+    return asked
+
+
+def _row(
+    subject: Subject,
+    fresh: Mapping[str, Any],
+    taken: Samples,
+    measured_peaks: Sequence[Mapping[str, Any]],
+    agreement: Mapping[int, Any],
+    quality: Mapping[str, float],
+) -> dict[str, Any]:
+    facts = subject.facts
+    latency = summary(taken.samples_ms, taken.visits)
+    height, width = facts["input"]
+    fps = 1e3 / latency["p50"]
+    precision = facts["precision"].split(" ")[0]
+    return {
+        **facts,
+        "model_sha256": file_hash(subject.path) if subject.path else None,
+        "latency_ms": latency,
+        "fps": fps,
+        "megapixels_per_s": fps * height * width * facts["scale"] ** 2 / 1e6,
+        **fresh,
+        "joules_per_frame": None if taken.energy_why_not else taken.joules / taken.frames,
+        "energy_why_not": taken.energy_why_not,
+        **_limits(subject, latency["p50"], measured_peaks),
+        "agreement": agreement.get(id(subject)),
+        "psnr_y_set5": quality.get(f"{facts['model']}.{precision}"),
+        "samples_ms": [round(value, 5) for value in taken.samples_ms],
+        "visits": taken.visits,
+        "reference_ms": [round(value, 5) for value in taken.reference_ms],
+    }
+
+
+def _limits(subject: Subject, milliseconds: float, measured_peaks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How far a network is from what the machine can do: Williams, Waterman, Patterson, Roofline, CACM 52(4), 2009."""
+    facts = subject.facts
+    unknown = {"multiply_adds": None, "compute_share": None, "memory_share": None}
+    if subject.path is None or facts["kind"] != "network":
+        return {**unknown, "limits_why_not": "a whole file is decoding and encoding too"}
+    try:
+        work: Work = work_of(load_model(subject.path), facts["input"][0], facts["input"][1], subject.path.name)
+    except (MissingExtra, ModelError) as error:
+        return {**unknown, "limits_why_not": str(error)}
+    peak = next(p for p in measured_peaks if p["threads"] == facts["threads"])
+    arithmetic = "int8" if facts["precision"] == "int8" else "fp32" if "fp32" in facts["precision"] else None
+    best = peak.get({"int8": "int8_gops", "fp32": "fp32_gflops"}.get(arithmetic or "", ""))
+    why_not = None
+    if facts["device"] != "cpu" or best is None:
+        best = None
+        why_not = f"no peak of {facts['precision']} on {facts['device']} was measured"
+    size = 1 if arithmetic == "int8" else 4
+    least_bytes = work.layer_values * size
+    return {
+        "multiply_adds": work.multiply_adds,
+        "compute_share": best and 2 * work.multiply_adds / milliseconds / 1e6 / best,
+        "memory_share": None if why_not else least_bytes / milliseconds / 1e6 / peak["copy_gb_per_s"],
+        "limits_why_not": why_not,
+    }
+
+
+def _agreement(subjects: Sequence[Subject]) -> dict[int, Any]:
+    """Of each network, how its result is from srdeploy's own fp32 at the same work: share of samples off, and by how
+    much at most. It shows that peers did the same work."""
+    ours: dict[tuple[Any, ...], Pixels] = {}
+    found = {}
+    for subject in sorted(subjects, key=lambda s: (s.row.peer, s.facts["precision"] != "fp32")):
+        if subject.result is None:
+            continue
+        key = (subject.facts["model"], *subject.facts["input"], subject.facts["batch"])
+        made = subject.result()
+        if key not in ours:
+            if not subject.row.peer:
+                ours[key] = made
+            continue
+        apart = np.abs(made.astype(np.int16) - ours[key])
+        found[id(subject)] = {"off": float(np.count_nonzero(apart) / apart.size), "levels": int(apart.max())}
+    return found
+
+
+def _quality(suite: Suite) -> dict[str, float]:
+    """PSNR on Set5 by NAME.PRECISION, from the suite's folder of evaluations."""
+    if not suite.quality:
+        return {}
+    folder = suite.folder / suite.quality
+    found = {}
+    for path in sorted(folder.glob("*.set5.json")):
+        try:
+            found[path.name.removesuffix(".set5.json")] = float(json.loads(path.read_text())["mean"]["psnr_y"])
+        except (ValueError, KeyError, TypeError):
+            raise ModelError(f"{path} is no result of srdeploy eval --json; make it again") from None
+    return found
+
+
+def describe(row: Mapping[str, Any]) -> str:
+    """One line of a measured row, for the terminal."""
+    latency = row["latency_ms"]
+    low, high = latency["interval"]
+    unit = "ms a frame"
+    return (
+        f"{name_of(row)}: {latency['p50']:.2f} {unit} ({low:.2f} to {high:.2f}), p90 {latency['p90']:.2f}, "
+        f"p99 {latency['p99']:.2f}, {row['fps']:.1f} frames/s, {row['megapixels_per_s']:.0f} Mpx/s out"
+    )

@@ -1,0 +1,137 @@
+"""What a person would take instead of srdeploy, at the same work: pixels in and out, or a file to a file."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from srdeploy import zoo
+from srdeploy.backends import open_session
+from srdeploy.backends.plain import Enlarge, open_ncnn, open_plain
+from srdeploy.bench.subjects import Subject, common_facts, network_subject, probe_video
+from srdeploy.bench.suite import Row
+from srdeploy.environment import cores
+from srdeploy.errors import MissingExtra, ModelError, SrdeployError
+from srdeploy.extras import require
+from srdeploy.media import open_reader
+from srdeploy.media.dnn import open_dnn
+from srdeploy.media.encoders import ENCODERS
+
+
+def open_peer(row: Row, folder: Path) -> Subject:
+    """Open a peer's row. Raises SrdeployError with the reason when the peer is not installed or cannot do it."""
+    return _ffmpeg(row, folder) if row.backend == "ffmpeg" else _network(row, folder)
+
+
+def _network(row: Row, folder: Path) -> Subject:
+    path = zoo.find(row.model, pixels="float")
+    spec = open_session(path, "ort", "cpu", threads=1).spec
+    threads = row.threads or cores()
+    name = spec.name
+    opened: dict[str, Callable[[], Enlarge]] = {
+        "onnxruntime": lambda: open_plain(path, threads),
+        "pytorch": lambda: _torch(name, threads, compiled=False),
+        "pytorch compiled": lambda: _torch(name, threads, compiled=True),
+        "opencv": lambda: open_dnn(path, threads),
+        "ncnn": lambda: open_ncnn(
+            path, spec.channels, row.height, row.width, threads, Path(tempfile.mkdtemp(dir=folder))
+        ),
+    }
+    facts = {
+        "model": name,
+        "backend": row.backend,
+        "precision": "fp32",
+        "device": "cpu",
+        "parameters": spec.parameters,
+        "tile": "none",
+        "version": version(_DISTRIBUTIONS[row.backend]) if row.backend in _DISTRIBUTIONS else None,
+    }
+    return network_subject(row, opened[row.backend](), spec.channels, spec.scale, facts, path)
+
+
+_DISTRIBUTIONS = {"pytorch": "torch", "pytorch compiled": "torch", "opencv": "opencv-python-headless", "ncnn": "ncnn"}
+
+
+def _torch(name: str, threads: int, compiled: bool) -> Enlarge:
+    for library in ("torch", "safetensors"):
+        require(library, "train")
+    from srdeploy.learn.peers import open_torch
+
+    enlarge = open_torch(zoo.find_weights(name), threads, compiled)
+    if not compiled:
+        return enlarge
+
+    def checked(pixels: Any) -> Any:
+        try:
+            return enlarge(pixels)
+        except SrdeployError:
+            raise
+        except Exception as error:  # noqa: BLE001  (the compiler raises its own kinds, one for each thing it misses)
+            raise ModelError(f"torch.compile failed: {' '.join(str(error).split())[:200]}") from None
+
+    return checked
+
+
+def _ffmpeg(row: Row, folder: Path) -> Subject:
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise MissingExtra("ffmpeg is not installed; on Debian or Ubuntu type: apt install ffmpeg")
+    source = Path(row.file)
+    height, width = probe_video(row)
+    frames = _frames(source)
+    picture_filter = _filter(program, row.model, row.scale, height, width)
+    x264 = ENCODERS["libx264"]
+
+    def run(on_first: Callable[[], None]) -> int:
+        with tempfile.TemporaryDirectory(dir=folder) as inner:
+            command = [program, "-v", "error", "-nostdin", "-i", str(source), "-vf", picture_filter, "-c:v", x264.name]
+            command += ["-crf", str(x264.crf), "-preset", str(x264.preset), "-pix_fmt", "yuv420p", "-c:a", "copy"]
+            if row.threads:
+                command += ["-threads", str(row.threads)]
+            done = subprocess.run(
+                [*command, str(Path(inner) / source.name)], capture_output=True, text=True, check=False
+            )
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise ModelError(f"ffmpeg failed: {last[:200]}")
+        on_first()
+        return frames
+
+    banner = subprocess.run([program, "-version"], capture_output=True, text=True, check=False).stdout.split()
+    facts = {
+        **common_facts(row, row.scale),
+        "backend": "ffmpeg",
+        "precision": "",
+        "device": "cpu",
+        "input": [height, width],
+        "batch": 1,
+        "tile": "none",
+        "file": source.name,
+        "version": banner[2] if len(banner) > 2 else None,
+    }
+    return Subject(row, facts, run)
+
+
+def _frames(source: Path) -> int:
+    reader = open_reader(source)
+    try:
+        return reader.frames or sum(1 for _ in reader)
+    finally:
+        reader.close()
+
+
+def _filter(program: str, name: str, scale: int, height: int, width: int) -> str:
+    """The filter chain that enlarges by `scale`, when this ffmpeg has it."""
+    if name in ("bicubic", "lanczos"):
+        return f"scale={width * scale}:{height * scale}:flags={name}"
+    listed = subprocess.run([program, "-hide_banner", "-filters"], capture_output=True, text=True, check=False).stdout
+    if not any(line.split()[1:2] == [name] for line in listed.splitlines()):
+        raise ModelError(f"this ffmpeg has no filter {name}; its builds differ")
+    if name == "super2xsai":
+        if scale == 3:
+            raise ModelError("ffmpeg's super2xsai enlarges by 2 and, done twice, by 4; not by 3")
+        return ",".join(["super2xsai"] * (scale // 2))
+    return f"{name}=n={scale}"

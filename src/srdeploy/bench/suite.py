@@ -1,0 +1,189 @@
+"""What is to be measured: a suite from one TOML file, and the rows that it comes to."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from srdeploy import zoo
+from srdeploy.errors import RecipeError
+from srdeploy.recipe import load_recipe
+
+Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
+Peer = Literal[
+    "onnxruntime",
+    "pytorch",
+    "pytorch compiled",
+    "opencv",
+    "ncnn",
+    "ffmpeg bicubic",
+    "ffmpeg lanczos",
+    "ffmpeg xbr",
+    "ffmpeg hqx",
+    "ffmpeg super2xsai",
+]
+
+MAX_SIDE = 16384
+"""Of a picture to measure on."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Networks alone, uint8 pixels in and out: one row for each combination. An empty `models` means all that ship.
+
+    threads 0: every core.
+    """
+
+    models: tuple[str, ...] = ()
+    precisions: tuple[Precision, ...] = ("fp32",)
+    backends: tuple[Literal["auto", "ort", "openvino", "tensorrt"], ...] = ("auto",)
+    sizes: tuple[str, ...] = ("480x270",)
+    threads: tuple[int, ...] = (0,)
+    batch: tuple[int, ...] = (1,)
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Video:
+    """Whole files, decoded, enlarged and encoded as `srdeploy run` does. file: relative to the suite's folder."""
+
+    file: str
+    models: tuple[str, ...] = ()
+    precisions: tuple[Precision, ...] = ("fp32",)
+    backends: tuple[Literal["auto", "ort", "openvino", "tensorrt"], ...] = ("auto",)
+    threads: tuple[int, ...] = (0,)
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Peers:
+    """What a person would take instead, at the same work: networks of the same weights, or ffmpeg on the same file."""
+
+    peers: tuple[Peer, ...]
+    models: tuple[str, ...] = ()
+    sizes: tuple[str, ...] = ("480x270",)
+    threads: tuple[int, ...] = (0,)
+    file: str = ""
+    scale: int = 4
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Every shipped model by every engine against PyTorch. sets: folders of pictures, relative to the suite's folder;
+    where one is missing, `instead` is used for all of them, and the report says so."""
+
+    sets: tuple[str, ...]
+    instead: str
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A TOML file in benchmarks/. limit_s: for everything; narrow: half the width of a median's interval, as a share
+    of it, at which a row needs no more samples. quality: a folder of `srdeploy eval --json` reports
+    (NAME.PRECISION.set5.json), relative to the suite's folder, for the plot of quality against time."""
+
+    name: str
+    limit_s: float = 60.0
+    narrow: float = 0.02
+    quality: str = ""
+    network: tuple[Network, ...] = ()
+    video: tuple[Video, ...] = ()
+    peers: tuple[Peers, ...] = ()
+    parity: Parity | None = None
+    folder: Path = field(default=Path(), compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.limit_s <= 86400 or not 0 < self.narrow < 1:
+            raise ValueError(
+                f"limit_s is {self.limit_s:g} and narrow {self.narrow:g}; type seconds, and a share below 1"
+            )
+        if not (self.network or self.video or self.peers or self.parity):
+            raise ValueError("it measures nothing; add a [[network]], [[video]], [[peers]] or [parity] table")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing to measure. kind "network": pixels in, pixels out; "video": a file to a file. threads 0: every core."""
+
+    kind: Literal["network", "video"]
+    backend: str
+    model: str
+    precision: str = "fp32"
+    device: str = "auto"
+    height: int = 0
+    width: int = 0
+    threads: int = 0
+    batch: int = 1
+    file: str = ""
+    scale: int = 4
+    peer: bool = False
+
+
+def load_suite(path: Path) -> Suite:
+    """Read a suite; RecipeError, naming file and key, when it is none. Its sizes and numbers are checked here too."""
+    suite = replace(load_recipe(path, Suite), folder=path.resolve().parent)
+    try:
+        rows(suite)
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+    return suite
+
+
+def rows(suite: Suite) -> list[Row]:
+    """Every row of a suite, in its order."""
+    found = [row for table in suite.network for row in _network_rows(table)]
+    found += [row for table in suite.video for row in _video_rows(table, suite.folder)]
+    return found + [row for table in suite.peers for row in _peer_rows(table, suite.folder)]
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "480x270" (width x height, as videos are named) as (height, width); RecipeError for anything else."""
+    width, cross, height = text.partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal() and len(width) <= 5 and len(height) <= 5):
+        raise RecipeError(f"{text[:40]!r} is no size; type WIDTHxHEIGHT, such as 480x270")
+    sides = int(height), int(width)
+    if not all(1 <= side <= MAX_SIDE for side in sides):
+        raise RecipeError(f"the size {text} has a side that is not 1 to {MAX_SIDE}; type one such as 480x270")
+    return sides
+
+
+def _checked(values: tuple[int, ...], what: str, least: int) -> tuple[int, ...]:
+    wrong = next((value for value in values if not least <= value <= 256), None)
+    if wrong is not None:
+        raise RecipeError(f"{what} is {wrong}; type {least} to 256")
+    return values
+
+
+def _network_rows(table: Network) -> Iterator[Row]:
+    threads, batches = _checked(table.threads, "threads", 0), _checked(table.batch, "batch", 1)
+    for model, precision, backend, size, thread, batch in product(
+        table.models or tuple(zoo.names()), table.precisions, table.backends, table.sizes, threads, batches
+    ):
+        height, width = parse_size(size)
+        yield Row("network", backend, model, precision, table.device, height, width, thread, batch)
+
+
+def _video_rows(table: Video, folder: Path) -> Iterator[Row]:
+    threads = _checked(table.threads, "threads", 0)
+    models = table.models or tuple(zoo.names())
+    for model, precision, backend, thread in product(models, table.precisions, table.backends, threads):
+        file = str(folder / table.file)
+        yield Row("video", backend, model, precision, table.device, threads=thread, file=file)
+
+
+def _peer_rows(table: Peers, folder: Path) -> Iterator[Row]:
+    threads = _checked(table.threads, "threads", 0)
+    if table.scale not in (2, 3, 4):
+        raise RecipeError(f"scale is {table.scale}; type 2, 3 or 4")
+    filters = [peer for peer in table.peers if peer.startswith("ffmpeg")]
+    if filters and not table.file:
+        raise RecipeError(f'peer {filters[0]!r} enlarges files; add file = "..."')
+    for peer, thread in product(filters, threads):
+        file, filter_name = str(folder / table.file), peer.partition(" ")[2]
+        yield Row("video", "ffmpeg", filter_name, "", "cpu", threads=thread, file=file, scale=table.scale, peer=True)
+    networks = [peer for peer in table.peers if peer not in filters]
+    for model, peer, size, thread in product(table.models or tuple(zoo.names()), networks, table.sizes, threads):
+        height, width = parse_size(size)
+        yield Row("network", peer, model, "fp32", "cpu", height, width, thread, peer=True)

@@ -1,0 +1,152 @@
+"""`srdeploy bench`: how fast, on this machine, how sure, and how far from what the machine can do."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from srdeploy.cli.answer import error_line, expected_errors, note, print_json, say
+from srdeploy.cli.options import Json
+
+if TYPE_CHECKING:
+    from srdeploy.bench.suite import Suite
+
+
+def bench(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL...]", help="Shipped names, or paths of .onnx files.")
+    ] = None,
+    suite: Annotated[
+        Path | None, typer.Option("--suite", readable=False, help="A TOML file, such as benchmarks/cpu.toml.")
+    ] = None,
+    size: Annotated[
+        list[str] | None, typer.Option("--size", help="WxH of the input, several times if wanted. Default: 480x270.")
+    ] = None,
+    video: Annotated[
+        Path | None, typer.Option("--video", readable=False, help="Measure from this file to a file, too.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", readable=False, help="An earlier report.json; exit 1 if now slower.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", readable=False, help="Folder for report.json, .md and .html.")
+    ] = None,
+    backend: Annotated[list[str] | None, typer.Option("--backend", help="Engines, several times if wanted.")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option("--precision", help="fp32, fp16, bf16, int8; several times if wanted.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    threads: Annotated[list[int] | None, typer.Option("--threads", min=1, max=256, help="CPU threads.")] = None,
+    batch: Annotated[list[int] | None, typer.Option("--batch", min=1, max=256, help="Pictures at once.")] = None,
+    limit: Annotated[
+        float | None, typer.Option("--limit", min=0.1, help="Seconds for everything. Default: 60, or the suite's.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure networks, files and peers in turns until each median is known to 2 %, or time is up.
+
+    Example: srdeploy bench espcn-x4 --size 480x270 --size 960x540 -o report
+    """
+    chosen: dict[str, Any] = {
+        "size": size,
+        "video": video,
+        "backend": backend,
+        "precision": precision,
+        "threads": threads,
+    }
+    chosen |= {"batch": batch, "device": device if device != "auto" else None}
+    if suite is not None and (models or any(chosen.values())):
+        given = "MODEL" if models else next(f"--{name}" for name, value in chosen.items() if value)
+        raise typer.BadParameter(
+            f"{given} and --suite both say what to measure; type one of them", param_hint="--suite"
+        )
+    with expected_errors(as_json, "no report was written"):
+        from srdeploy.bench.measure import describe, measure
+        from srdeploy.bench.suite import load_suite
+        from srdeploy.report.files import read_report, write_report
+
+        old = None if against is None else read_report(against)
+        plan = load_suite(suite) if suite else _plan(models or [], chosen)
+        if limit is not None:
+            from dataclasses import replace
+
+            plan = replace(plan, limit_s=limit)
+        report = measure(plan, note, strict=suite is None)
+        slower = _compare(report, old, against)
+        if out is not None:
+            write_report(report, out)
+    if as_json:
+        print_json(report)
+    else:
+        for row in report["rows"]:
+            say(describe(row))
+        for row in report["not_measured"]:
+            say(f"{row['model']} {row['precision']} on {row['backend']}: not measured: {row['reason']}")
+        for line in _changes(report):
+            say(line)
+        if out is not None:
+            say(f"{out / 'report.html'}, report.md and report.json")
+    if slower:
+        error_line(f"{len(slower)} of {len(report['against']['rows'])} rows are slower than in {against}: {slower[0]}")
+        raise typer.Exit(1)
+
+
+def _plan(models: list[str], chosen: dict[str, Any]) -> "Suite":
+    """A suite of what was typed."""
+    from typing import get_args
+
+    from srdeploy import zoo
+    from srdeploy.bench.suite import Precision, Suite, rows
+    from srdeploy.recipe import recipe_from_table
+
+    names = models or [zoo.DEFAULT]
+    for word in chosen["backend"] or []:
+        if word not in ("auto", "ort", "openvino", "tensorrt"):
+            raise typer.BadParameter(
+                f"{word!r} is no engine; type auto, ort, openvino or tensorrt", param_hint="--backend"
+            )
+    for word in chosen["precision"] or []:
+        if word not in get_args(Precision):
+            raise typer.BadParameter(
+                f"{word!r} is none; type {', '.join(get_args(Precision))}", param_hint="--precision"
+            )
+    common = {
+        "models": names,
+        "precisions": chosen["precision"] or ["auto"],
+        "backends": chosen["backend"] or ["auto"],
+        "threads": chosen["threads"] or [0],
+        "device": chosen["device"] or "auto",
+    }
+    table: dict[str, Any] = {"name": "command line"}
+    if chosen["size"] or chosen["video"] is None:
+        table["network"] = [{**common, "sizes": chosen["size"] or ["480x270"], "batch": chosen["batch"] or [1]}]
+    if chosen["video"] is not None:
+        table["video"] = [{**common, "file": str(chosen["video"].resolve())}]
+    suite = recipe_from_table(table, Suite, "the command line")
+    rows(suite)
+    return suite
+
+
+def _compare(report: dict[str, Any], old: dict[str, Any] | None, against: Path | None) -> list[str]:
+    """Put the comparison into the report; return the names of the rows that are slower."""
+    if old is None:
+        return []
+    from srdeploy.report.against import changed_environment, compare_reports
+
+    changes = compare_reports(report, old)
+    report["against"] = {
+        "report": str(against),
+        "environment": changed_environment(report["environment"], old.get("environment", {})),
+        "rows": [change.to_dict() for change in changes],
+    }
+    return [change.row for change in changes if change.verdict == "slower"]
+
+
+def _changes(report: dict[str, Any]) -> list[str]:
+    if "against" not in report:
+        return []
+    lines = [f"machine: {line}" for line in report["against"]["environment"]]
+    for row in report["against"]["rows"]:
+        low, high = (f"{(bound - 1) * 100:+.1f} %" for bound in row["interval"])
+        lines.append(f"{row['verdict']}: {row['row']}: {(row['ratio'] - 1) * 100:+.1f} % time ({low} to {high})")
+    return lines

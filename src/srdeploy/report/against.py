@@ -1,0 +1,121 @@
+"""Two reports of the same rows: what became faster or slower, beyond the noise of both."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from srdeploy.errors import InputError
+from srdeploy.report.statistics import CONFIDENCE, median, median_interval, visit_medians
+
+LEAST = 0.05
+"""Smaller changes are not called changes: two starts of one program differ by a few percent."""
+
+KEY = ("kind", "backend", "model", "precision", "device", "input", "batch", "threads", "file", "tile")
+"""What makes two rows the same row. A key that one of them lacks is not compared."""
+
+Verdict = Literal["slower", "faster", "same", "unclear"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row in both reports.
+
+    ratio: new time over old, each divided by that of the reference workload measured beside it (plain: of the times as
+    they are). interval: of the ratio. verdict: "slower" and "faster" when the ratio is LEAST away from 1 and its
+    interval is all on that side; "unclear" when a change of twice LEAST could hide in the interval; else "same".
+    """
+
+    row: str
+    old_ms: float
+    new_ms: float
+    plain: float
+    ratio: float
+    interval: tuple[float, float]
+    verdict: Verdict
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare_reports(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[Change]:
+    """Every row that both reports have. Raises InputError when there is none, or when `old` is no report.
+
+    Intervals are at a confidence of 1 - (1 - CONFIDENCE) / rows for each side (Bonferroni), so that many rows do not
+    make false alarms likely, and are joined as independent errors of the logarithm.
+    """
+    pairs = _pairs(new, old)
+    if not pairs:
+        raise InputError("the two reports have no row in common; give --against a report of the same models and sizes")
+    confidence = 1 - (1 - CONFIDENCE) / len(pairs)
+    return [_change(a, b, confidence) for a, b in pairs]
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """One row in words, as tables and messages name it."""
+    height, width = row["input"]
+    words = [row["model"], row["precision"], row["backend"], f"{width}x{height}"]
+    if row.get("threads"):
+        words.append(f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}")
+    if row.get("batch", 1) > 1:
+        words.append(f"batch {row['batch']}")
+    if row.get("kind") == "video":
+        words.append("file to file")
+    return " ".join(words)
+
+
+def changed_environment(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
+    """What the two machines differ in, one line each: a reader must not take that for the program's doing."""
+    lines = []
+    for key in ("cpu", "cores", "memory_mb", "governor", "system", "python", "gpus"):
+        if old.get(key) != new.get(key) and key in old:
+            lines.append(f"{key}: {old.get(key)} before, {new.get(key)} now")
+    before, now = old.get("libraries", {}), new.get("libraries", {})
+    for name in sorted({*before, *now}):
+        if before and before.get(name) != now.get(name):
+            lines.append(f"{name}: {before.get(name, 'not installed')} before, {now.get(name, 'not installed')} now")
+    return lines
+
+
+def _pairs(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    try:
+        return [(a, b) for a in new["rows"] for b in old["rows"] if _same(a, b)]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"that is no report of srdeploy bench ({error!r}); give --against its report.json") from None
+
+
+def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    measured = bool(a["samples_ms"]) and bool(b["samples_ms"])
+    return measured and all(a[key] == b[key] for key in KEY if key in a and key in b)
+
+
+def _change(new: Mapping[str, Any], old: Mapping[str, Any], confidence: float) -> Change:
+    normalised = bool(new.get("reference_ms")) and bool(old.get("reference_ms"))
+    plain = median(visit_medians(new, False)) / median(visit_medians(old, False))
+    sides = [visit_medians(row, normalised) for row in (new, old)]
+    ratio, interval = _ratio(sides[0], sides[1], confidence)
+    return Change(
+        name_of(new),
+        median(old["samples_ms"]),
+        median(new["samples_ms"]),
+        plain,
+        ratio,
+        interval,
+        _verdict(ratio, interval),
+    )
+
+
+def _ratio(new: Sequence[float], old: Sequence[float], confidence: float) -> tuple[float, tuple[float, float]]:
+    ratio = median(new) / median(old)
+    (new_low, new_high), (old_low, old_high) = (
+        [math.log(bound / median(side)) for bound in median_interval(side, confidence)] for side in (new, old)
+    )
+    return ratio, (ratio * math.exp(-math.hypot(new_low, old_high)), ratio * math.exp(math.hypot(new_high, old_low)))
+
+
+def _verdict(ratio: float, interval: tuple[float, float]) -> Verdict:
+    if ratio > 1 + LEAST and interval[0] > 1:
+        return "slower"
+    if ratio < 1 / (1 + LEAST) and interval[1] < 1:
+        return "faster"
+    return "unclear" if interval[1] > 1 + 2 * LEAST else "same"
