@@ -16,7 +16,7 @@ from srdeploy.parity import TOLERANCE, Check, check_file, file_hash, pictures_fo
 from srdeploy.picture import Pixels
 from srdeploy.quantize import PICTURES, Quantized, quantize
 from srdeploy.recipe import load_recipe
-from srdeploy.spec import ModelSpec, Parity, PixelKind, Precision
+from srdeploy.spec import METADATA_KEY, ModelSpec, Parity, PixelKind, Precision
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,13 @@ def export(
         if made and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
     return Export(files, opened.notes)
+
+
+def is_exported(path: Path) -> bool:
+    """Whether a path is an .onnx file that srdeploy stamped; ModelError when it is a damaged one."""
+    if path.suffix.lower() != ".onnx" or not path.is_file():
+        return False
+    return any(entry.key == METADATA_KEY for entry in load_model(path).metadata_props)
 
 
 def _wants_int8(precisions: Collection[str], calibrate: Path | None) -> bool:

@@ -156,7 +156,7 @@ def open_candidate(path: Path) -> tuple[ModelSpec, Enlarge, str]:
     session = open_session(path, "ort", "cpu")
     spec = session.spec
     if spec.precision != "fp16":
-        return spec, _over_floats(session.run) if spec.pixels == "float" else session.run, session.arithmetic
+        return spec, over_floats(session.run) if spec.pixels == "float" else session.run, session.arithmetic
     model = load_model(path)
     run = rounded_runner(model, open_graph)
     value_in, value_out = border(model, str(path))
@@ -186,7 +186,7 @@ def open_reference(path: Path, spec: ModelSpec) -> Enlarge:
     if any(entry.key == "srdeploy" for entry in model.metadata_props):
         session = open_session(path, "ort", "cpu")
         _same_facts(path, session.spec.scale, session.spec.channels, spec)
-        return _over_floats(session.run) if session.spec.pixels == "float" else session.run
+        return over_floats(session.run) if session.spec.pixels == "float" else session.run
     facts = facts_of(model, str(path))
     _same_facts(path, facts.scale, facts.channels, spec)
     value_in, value_out = border(model, str(path))
@@ -246,7 +246,7 @@ def _cut(pixels: Pixels, multiple: int) -> Pixels:
     return np.ascontiguousarray(pixels[top : top + height, left : left + width])
 
 
-def _over_floats(run: Enlarge) -> Enlarge:
+def over_floats(run: Enlarge) -> Enlarge:
     """Feed a float NHWC function with levels / 255."""
     return lambda pixels: run(pixels.astype(np.float32) / np.float32(255))
 

@@ -117,6 +117,8 @@ def _find_path(path: Path, pixels: str, folder: Path) -> Path:
         raise ModelError(f"{path} is a folder; type the path of an .onnx file, such as {inside}")
     if not path.is_file():
         raise ModelError(f"no such file: {path}; shipped models: {_listed(names(folder))}")
+    if path.suffix.lower() == ".engine":
+        return path
     if path.suffix.lower() != ".onnx":
         raise ModelError(f"{path} is not an .onnx file; give one, or a shipped model: {_listed(names(folder))}")
     if pixels == "float" and not path.stem.endswith(".float"):

@@ -10,9 +10,6 @@ from srdeploy.backends.onnxfile import read_spec
 from srdeploy.errors import DeviceError, ModelError, SrdeployError
 from srdeploy.spec import Precision
 
-LATER = ("tensorrt",)
-"""Engines with a name but without code in this version."""
-
 MAX_THREADS = 256
 """ONNX Runtime starts every thread that it is asked for; thousands hang the machine."""
 
@@ -40,7 +37,13 @@ def _openvino() -> Engine:
     return Engine(openvino.OpenVinoSession, {"openvino": openvino.devices})
 
 
-ENGINES: dict[str, Callable[[], Engine]] = {"ort": _ort, "openvino": _openvino}
+def _tensorrt() -> Engine:
+    from srdeploy.backends import trt
+
+    return Engine(trt.TrtSession, {"tensorrt": trt.devices})
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"ort": _ort, "openvino": _openvino, "tensorrt": _tensorrt}
 """Every engine by name; its library is imported when it is asked about, not before."""
 
 
@@ -53,15 +56,14 @@ def open_session(
 ) -> Session:
     """Open an exported file.
 
-    backend: a name of ENGINES, or "auto": see `choose`. device: "auto" (a GPU when the installed engine can use one,
-    else the CPU), "cpu", "cuda" (the first GPU) or "cuda:N". threads: CPU threads for one run; None takes every core
-    this process may use. precision: what is to be computed, where an engine offers other than the file's own (bf16).
+    backend: a name of ENGINES, or "auto": TensorRT for an .engine, else see `choose`. device: "auto" (a GPU when the
+    installed engine can use one, else the CPU), "cpu", "cuda" (the first GPU) or "cuda:N". threads: CPU threads for one
+    run; None takes every core this process may use. precision: what is to be computed, where an engine offers other
+    than the file's own (bf16).
 
     Raises ModelError when there is no such file or it is not one of ours, DeviceError when the engine, the device or
     the precision cannot be had or the engine computes elsewhere than asked, MissingExtra when no engine is installed.
     """
-    if backend in LATER:
-        raise DeviceError(f"backend {backend} is not available in this version of srdeploy; type: --backend ort")
     if backend not in ("auto", *ENGINES):
         raise DeviceError(f"there is no backend {backend!r}; type one of: auto, ort, openvino, tensorrt")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
@@ -70,8 +72,11 @@ def open_session(
         raise DeviceError(f"{threads} threads were asked for; type 1 to {MAX_THREADS}")
     if not path.is_file():
         raise ModelError(f"there is no model file {path}; for those that ship type: srdeploy info")
+    if backend == "auto" and _is_engine(path):
+        backend = "tensorrt"
     if backend == "auto":
         backend = choose(precision or read_spec(path).precision, device)
+    _refuse_mismatch(path, backend)
     session = ENGINES[backend]().open(path, device, threads, precision)
     used = session.devices_used()
     if used != {session.device} or not _is(device, session.device):
@@ -80,6 +85,21 @@ def open_session(
             f"{' and '.join(sorted(used)) or 'nothing'}; type: --device cpu, or srdeploy info for what is missing"
         )
     return session
+
+
+def _is_engine(path: Path) -> bool:
+    return path.suffix.lower() == ".engine"
+
+
+def _refuse_mismatch(path: Path, backend: str) -> None:
+    """TensorRT runs engines and nothing else, and nothing else runs engines."""
+    if _is_engine(path) and backend != "tensorrt":
+        raise DeviceError(f"{path} is an engine, which only TensorRT runs; type: --backend tensorrt")
+    if backend == "tensorrt" and not _is_engine(path):
+        raise DeviceError(
+            f"{path} is not an engine, which TensorRT runs and which is built for one machine; type: srdeploy export "
+            f"{path.name.partition('.')[0]} --fp16 --tensorrt, then -m and the .engine it made; or --backend ort"
+        )
 
 
 def choose(precision: Precision, device: str = "auto") -> str:
@@ -106,11 +126,7 @@ def available() -> list[dict[str, Any]]:
 
     why_not says what was found and the command that mends it, or is None.
     """
-    rows = [_row(name, devices) for engine in ENGINES.values() for name, devices in engine().rows.items()]
-    for name in LATER:
-        why_not = "not available in this version of srdeploy; type: --backend ort"
-        rows.append({"name": name, "available": False, "why_not": why_not, "devices": []})
-    return rows
+    return [_row(name, devices) for engine in ENGINES.values() for name, devices in engine().rows.items()]
 
 
 def _row(name: str, devices: Callable[[], list[str]]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from srdeploy.cli.answer import expected_errors, note, print_json, say
 from srdeploy.cli.options import Json
 
 if TYPE_CHECKING:
-    from srdeploy.export import Export
+    from srdeploy.engines import BuiltEngine
+    from srdeploy.export import Export, ExportedFile
 
 
 def export(
@@ -38,6 +39,13 @@ def export(
     data: Annotated[
         Path | None, typer.Option("--data", readable=False, help="Pictures to compare on. Default: those that ship.")
     ] = None,
+    tensorrt: Annotated[
+        bool,
+        typer.Option("--tensorrt", help="Engines of this machine's GPU too (never run: no GPU was at hand)."),
+    ] = False,
+    sizes: Annotated[
+        str, typer.Option("--sizes", help="Sizes that engines take: WxH, or least, usual and most.")
+    ] = "16x16,960x540,1920x1080",
     as_json: Json = False,
 ) -> None:
     """Write ONNX files, each only after it was compared with its reference: torch, then fp32, then fp16 or int8.
@@ -45,26 +53,37 @@ def export(
     Example: srdeploy export runs/espcn-x4/espcn-x4.safetensors --fp16 -o exported
     """
     with expected_errors(as_json):
+        from srdeploy.export import Export, is_exported
         from srdeploy.export import export as run_export
 
         precisions = ("fp32", *(("fp16",) if fp16 else ()), *(("int8",) if int8 else ()))
-        made = run_export(source, precisions, float_files, out, data, calibrate)
+        if tensorrt:
+            from srdeploy.engines import require_gpu
+
+            require_gpu()
+        if tensorrt and source is not None and is_exported(Path(source)):
+            made, engines = Export([], []), _engines([(Path(source), Path(source))], out, sizes, data)
+        else:
+            made = run_export(source, precisions, float_files, out, data, calibrate)
+            engines = _engines(_pairs(made.files), out, sizes, data) if tensorrt else []
         served = _added(made, triton) if triton is not None else []
     for remark in made.notes:
         note(f"note: {remark}")
+    files: list[ExportedFile | BuiltEngine] = [*made.files, *engines]
     if as_json:
-        print_json({"files": [file.to_dict() for file in made.files], "triton": [str(path) for path in served]})
+        print_json({"files": [file.to_dict() for file in files], "triton": [str(path) for path in served]})
         return
-    for file in made.files:
-        psnr = "equal" if file.parity.psnr_db is None else f"{file.parity.psnr_db:.1f} dB"
+    for file in files:
+        parity = file.check.parity
+        psnr = "equal" if parity.psnr_db is None else f"{parity.psnr_db:.1f} dB"
         say(
-            f"{file.path}: {file.precision}, {file.bytes:,} bytes, against {file.parity.reference}: "
-            f"largest difference {file.parity.max_abs:.2g}, {psnr}"
+            f"{file.path}: {file.precision}, {file.bytes:,} bytes, against {parity.reference}: "
+            f"largest difference {parity.max_abs:.2g}, {psnr}"
         )
     for path in served:
         say(f"{path}: for Triton")
     say(
-        f"next: srdeploy run PICTURE -m {made.files[0].path}"
+        f"next: srdeploy run PICTURE -m {(engines or made.files)[0].path}"
         if triton is None
         else f"next: tritonserver --model-repository={triton.resolve()}"
     )
@@ -74,3 +93,22 @@ def _added(made: "Export", triton: Path) -> list[Path]:
     from srdeploy.triton import add_to_repository
 
     return [add_to_repository(file.path, file.spec, triton) for file in made.files]
+
+
+def _pairs(files: "list[ExportedFile]") -> list[tuple[Path, Path]]:
+    """The files that engines are wanted of, and what each is compared with: the fp32 file of the same pixels."""
+    exact = {file.path.name.endswith(".float.onnx"): file.path for file in files if file.precision == "fp32"}
+    wanted = [file for file in files if file.precision != "fp32"] or files
+    return [(file.path, exact[file.path.name.endswith(".float.onnx")]) for file in wanted]
+
+
+def _engines(pairs: list[tuple[Path, Path]], out: Path, sizes: str, data: Path | None) -> "list[BuiltEngine]":
+    from srdeploy.backends.trt_build import parse_sizes
+    from srdeploy.cli.progress import BuildProgress
+    from srdeploy.engines import build_from_file
+
+    options, built = parse_sizes(sizes), []
+    with BuildProgress() as progress:
+        for path, reference in pairs:
+            built.append(build_from_file(path, reference, out, options, progress.of, data))
+    return built

@@ -64,6 +64,12 @@ def _model(model: str) -> dict[str, Any]:
     from srdeploy.backends import open_session
 
     path = zoo.find(model)
+    if path.suffix.lower() == ".engine":
+        from srdeploy.backends.engine_file import read_engine
+
+        engine = read_engine(path)
+        facts = {**asdict(engine.spec), "engine_precision": engine.precision, "build": dict(engine.build)}
+        return {**facts, "path": str(path), "bytes": path.stat().st_size}
     session = open_session(path, device="cpu", threads=1)
     return {**asdict(session.spec), "path": str(path), "bytes": path.stat().st_size}
 

@@ -1,5 +1,7 @@
 """The progress display of `srdeploy run`: which file, how many frames, how fast, and how long it will take."""
 
+import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -41,6 +43,44 @@ class Progress:
         speed = self._bars.tasks[0].speed
         rate = f"{speed:.1f} frames/s" if speed else ""
         self._bars.update(self._task, completed=done, total=expected, rate=rate)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+
+class BuildProgress:
+    """A bar on standard error for the phases of an engine's build; nothing where that is no terminal."""
+
+    def __init__(self) -> None:
+        # The stream itself: while an engine is built, what its libraries say on sys.stderr is caught.
+        console = Console(file=sys.stderr)
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._bars.add_task("", total=None)
+
+    def of(self, name: str) -> Callable[[str, int, int], None]:
+        """What a build of the file `name` tells its progress to."""
+
+        def tell(phase: str, done: int, total: int) -> None:
+            text = f"{escaped(name)}: {phase}".replace("[", "\\[")
+            self._bars.update(self._task, description=text, completed=done, total=total or None)
+
+        return tell
 
     def __enter__(self) -> Self:
         self._bars.start()

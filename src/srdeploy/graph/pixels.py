@@ -38,6 +38,40 @@ def wrap_pixels(model: Model, quantize: bool = True) -> Model:
     return model
 
 
+def cast_at_the_end(model: Model) -> Model:
+    """A copy of a file's graph whose last step is a cast, as wrap_pixels says it with quantize False: TensorRT takes
+    uint8 at the borders of a graph and nowhere in it."""
+    onnx = require("onnx", "export")
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    found = [i for i, node in enumerate(graph.node) if node.op_type == "QuantizeLinear" and node.name in _EXITS]
+    if not found:
+        return result
+    (index,) = found
+    quantize = graph.node[index]
+    after = [node for node in graph.node if quantize.output[0] in node.input]
+    levels, last = quantize.input[0], graph.output[0].name
+    zero, peak = (onnx.numpy_helper.from_array(np.float32(v), n) for v, n in ((0, "lowest_level"), (255, "top_level")))
+    nodes = [
+        onnx.helper.make_node("Clip", [levels, zero.name, peak.name], ["levels_clipped"], name="pixels_clipped"),
+        onnx.helper.make_node("Round", ["levels_clipped"], ["levels_rounded"], name="pixels_rounded"),
+    ]
+    for node in after:  # a move of the channels, of floats now
+        node.input[0], node.output[0] = "levels_rounded", "levels_moved"
+        nodes.append(node)
+    made = nodes[-1].output[0]
+    nodes.append(onnx.helper.make_node("Cast", [made], [last], name="pixels_cast", to=onnx.TensorProto.UINT8))
+    kept = [*graph.node[:index], *nodes]
+    del graph.node[:]
+    graph.node.extend(kept)
+    graph.initializer.extend((zero, peak))
+    return cleaned(result)
+
+
+_EXITS = ("pixels_output", "pixels_bytes")
+
+
 def rename_border(model: Model) -> Model:
     """A copy whose input is called "input", its output "output", with batch, height and width free where they were."""
     model = cleaned(model)

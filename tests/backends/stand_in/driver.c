@@ -1,0 +1,44 @@
+/* A CUDA driver without a GPU: its "device memory" is the host's. Built by tests/backends/test_trt.py. */
+#include <stdlib.h>
+#include <string.h>
+
+typedef unsigned long long address;
+enum { OUT_OF_MEMORY = 2, NO_DEVICE = 101, NO_CONTEXT = 201, BAD_HANDLE = 400 };
+#define CONTEXT ((void *)1)
+#define STREAM ((void *)7)
+
+static __thread void *current;
+
+int cuInit(unsigned flags) { return flags ? 1 : 0; }
+int cuDeviceGetCount(int *count) { *count = 1; return 0; }
+int cuDeviceGet(int *device, int index) { *device = 0; return index ? NO_DEVICE : 0; }
+int cuDeviceGetName(char *name, int size, int device) {
+    const char *asked = getenv("STAND_IN_GPU");
+    strncpy(name, asked ? asked : "NVIDIA Stand-in 9000", size);
+    return device;
+}
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    *value = attribute == 75 ? 9 : attribute == 76 ? 0 : -1;
+    return device;
+}
+int cuDriverGetVersion(int *version) { *version = 13020; return 0; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { *context = CONTEXT; return device; }
+int cuCtxSetCurrent(void *context) { current = context; return context == CONTEXT ? 0 : NO_CONTEXT; }
+int cuStreamCreate(void **stream, unsigned flags) { *stream = STREAM; return current == CONTEXT ? (int)flags : NO_CONTEXT; }
+int cuStreamSynchronize(void *stream) { return stream == STREAM ? 0 : BAD_HANDLE; }
+int cuMemAlloc_v2(address *at, size_t size) {
+    if (current != CONTEXT) return NO_CONTEXT;
+    if (size > 1u << 30) return OUT_OF_MEMORY;
+    *at = (address)malloc(size);
+    return 0;
+}
+int cuMemFree_v2(address at) { free((void *)at); return 0; }
+int cuMemcpyHtoDAsync_v2(address to, const void *from, size_t size, void *stream) {
+    memcpy((void *)to, from, size);
+    return current != CONTEXT ? NO_CONTEXT : stream == STREAM ? 0 : BAD_HANDLE;
+}
+int cuMemcpyDtoHAsync_v2(void *to, address from, size_t size, void *stream) {
+    memcpy(to, (void *)from, size);
+    return current != CONTEXT ? NO_CONTEXT : stream == STREAM ? 0 : BAD_HANDLE;
+}
+int cuGetErrorString(int code, const char **text) { *text = code == NO_CONTEXT ? "no context" : "an error"; return 0; }
