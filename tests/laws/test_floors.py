@@ -13,6 +13,7 @@ DOORS = {
     "lightning": "learn",
     "safetensors": "learn",
     "matplotlib": "learn",
+    "torchvision": "learn",
     "onnx": "graph",
     "google": "graph",  # protobuf, which onnx files are written in
     "onnxruntime": "backends",
