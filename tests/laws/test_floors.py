@@ -14,6 +14,8 @@ DOORS = {
     "safetensors": "learn",
     "matplotlib": "learn",
     "torchvision": "learn",
+    "torchmetrics": "learn",
+    "torch_fidelity": "learn",
     "onnx": "graph",
     "google": "graph",  # protobuf, which onnx files are written in
     "onnxruntime": "backends",
