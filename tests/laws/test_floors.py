@@ -13,6 +13,9 @@ DOORS = {
     "lightning": "learn",
     "safetensors": "learn",
     "matplotlib": "learn",
+    "torchvision": "learn",
+    "torchmetrics": "learn",
+    "torch_fidelity": "learn",
     "onnx": "graph",
     "google": "graph",  # protobuf, which onnx files are written in
     "onnxruntime": "backends",

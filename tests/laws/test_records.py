@@ -58,7 +58,7 @@ def test_the_wheels_files(tmp_path: Path) -> None:
         text=True,
     ).stdout.splitlines()
     assert names == {str(Path(name).relative_to("src")) for name in tracked if (REPOSITORY / name).exists()}
-    assert all((source / name).suffix in (".py", ".typed", ".onnx", ".safetensors", ".png") for name in names)
+    assert all((source / name).suffix in (".py", ".typed", ".onnx", ".safetensors", ".png", ".npz") for name in names)
     assert "srdeploy/models/espcn-x4.fp32.onnx" in names
     assert "srdeploy/models/espcn-x4.fp16.onnx" in names
     assert wheel.stat().st_size < 20_000_000

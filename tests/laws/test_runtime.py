@@ -76,6 +76,17 @@ def test_without_an_engine_the_extra_is_named(samples: Path, tmp_path: Path) -> 
     assert line.startswith("error: ") and "srdeploy[cpu]" in line
 
 
+def test_eval_names_the_extra_only_where_a_network_is_needed(samples: Path) -> None:
+    words = ["eval", "bicubic", "--data", str(samples), "--metrics"]
+    blocked = ("torch", "torchvision", "torchmetrics", "torch_fidelity", "scipy", "skimage")
+    assert _run([*words, "psnr_y,niqe"], blocked).returncode == 0
+    for missing in (blocked, ("torch_fidelity",)):
+        done = _run([*words, "psnr_y,dists"], missing)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("error: ") and "srdeploy[eval]" in line
+
+
 def test_export_without_torch_or_onnx_names_the_extra(tmp_path: Path) -> None:
     done = _run(["export", "-o", str(tmp_path)], ("onnx", "torch"))
     assert done.returncode == 1

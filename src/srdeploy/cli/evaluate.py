@@ -1,29 +1,53 @@
-"""`srdeploy eval`: PSNR and SSIM of a model on a folder of pictures."""
+"""`srdeploy eval`: how good models are, on a folder of pictures."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from srdeploy.cli.answer import expected_errors, print_json, say
-from srdeploy.cli.options import Backend, Device, Json, Precision, Threads
+from srdeploy.cli.answer import expected_errors, note, print_json, say
+from srdeploy.cli.options import Backend, Device, Json, Precision, Threads, path_of
+from srdeploy.errors import InputError
 
 if TYPE_CHECKING:
-    from srdeploy.evaluate import Evaluation
+    from srdeploy.evaluate import Evaluation, Save, Upscale
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A shipped name, the path of an .onnx, or `bicubic`.")],
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Shipped names, paths of .onnx files, or `bicubic`.")
+    ],
     data: Annotated[
-        Path,
-        typer.Option("--data", readable=False, help="A folder of full-size pictures; those in its folders count too."),
+        str, typer.Option("--data", help="A folder of full-size pictures; those in its folders count too.")
     ],
     scale: Annotated[
-        int | None, typer.Option("--scale", min=2, max=8, help="Default: the model's; bicubic: 4.")
+        int | None, typer.Option("--scale", min=2, max=8, help="Default: the model's; bicubic: the others', or 4.")
     ] = None,
     metrics: Annotated[
-        str, typer.Option("--metrics", help="Comma-separated: psnr_y, ssim_y, psnr_rgb, ssim_rgb.")
+        str,
+        typer.Option(
+            "--metrics",
+            help="Comma-separated names, or groups: arithmetic, perceptual, sets, all. A wrong one lists them.",
+        ),
     ] = "psnr_y,ssim_y,psnr_rgb,ssim_rgb",
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help="A model, or bicubic, above which the gain is shown.")
+    ] = None,
+    save: Annotated[
+        str | None,
+        typer.Option("--save", help="A folder for the results, as PNG; with several models, one in it each."),
+    ] = None,
+    csv: Annotated[str | None, typer.Option("--csv", help="A file for the scores of each picture.")] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            help="NAME=PATH of what a metric needs and would fetch: alexnet (lpips), vgg16 (dists, precision, recall), "
+            "inception (fid, kid, is); niqe: its model, or a folder of untouched photographs.",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results of --save and --csv.")] = False,
     backend: Backend = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
@@ -32,31 +56,114 @@ def evaluate(
 ) -> None:
     """Make each picture small as the published tables do, enlarge it, and measure what came back.
 
-    Example: srdeploy eval espcn-x4 --data test/set5
+    Example: srdeploy eval espcn-x4 --data test/set5 --baseline bicubic
     """
     with expected_errors(as_json):
+        from srdeploy.evaluate import Save, check_csv, metrics_named, write_csv
         from srdeploy.evaluate import evaluate as measure
         from srdeploy.upscale import open_upscaler
 
-        names = [name.strip() for name in metrics.split(",") if name.strip()]
-        if model == "bicubic":
-            result = measure("bicubic", data, scale or 4, metrics=names)
-        else:
+        names = metrics_named(metrics)
+        folder = path_of(data, "--data")
+        given = dict(_weights(text) for text in weights or [])
+        place = None if save is None else Save(path_of(save, "--save"), overwrite)
+        table = None if csv is None else path_of(csv, "--csv")
+        if table is not None:
+            check_csv(table, overwrite)
+
+        def opened(model: str, at: int | None) -> _Candidate:
+            if model == "bicubic":
+                return _Candidate("bicubic", at, "bicubic")
             upscaler = open_upscaler(
-                model, scale=scale, backend=backend, device=device, precision=precision, threads=threads
+                model, scale=at, backend=backend, device=device, precision=precision, threads=threads
             )
-            result = measure(upscaler, data, upscaler.scale, upscaler.session.path.name, names)
+            return _Candidate(upscaler.session.path.name, upscaler.scale, upscaler)
+
+        def score(one: _Candidate, keep: "Save | None") -> "Evaluation":
+            assert one.scale is not None
+            return measure(one.upscale, folder, one.scale, one.name, names, weights=given, save=keep)
+
+        candidates = _with_scales([opened(model, scale) for model in models])
+        scales = sorted({one.scale for one in candidates if one.scale is not None})
+        bases = {} if baseline is None else {at: opened(baseline, at) for at in scales}
+        places = _places(candidates, place)
+        results = [score(one, keep) for one, keep in zip(candidates, places, strict=True)]
+        below = {at: score(base, None) for at, base in bases.items()}
+        if table is not None:
+            write_csv(table, [*results, *below.values()], overwrite)
+        for text in results[0].notes:
+            note(text)
         if as_json:
-            print_json(result.to_dict())
+            documents = [result.to_dict(below.get(result.scale)) for result in results]
+            print_json(documents[0] if len(documents) == 1 else {"models": documents})
+        elif len(results) == 1:
+            _print_pictures(results[0], below.get(results[0].scale))
         else:
-            _print_table(result, names)
+            _print_models(results, below)
 
 
-def _print_table(result: "Evaluation", names: list[str]) -> None:
-    width = max(len("mean"), *(len(image.name) for image in result.images))
+@dataclass(frozen=True)
+class _Candidate:
+    """What is scored: its name in the result, its scale (None: of bicubic, not yet known) and what enlarges."""
+
+    name: str
+    scale: int | None
+    upscale: "Upscale | Literal['bicubic']"
+
+
+def _weights(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"{text!r} is not NAME=PATH", param_hint="--weights")
+    return name, path_of(path, f"--weights {name}=")
+
+
+def _with_scales(candidates: list[_Candidate]) -> list[_Candidate]:
+    """Give bicubic the scale of the models beside it; alone it enlarges by 4."""
+    scales = {one.scale for one in candidates if one.scale is not None}
+    if len(scales) > 1 and any(one.scale is None for one in candidates):
+        listed = ", ".join(f"x{scale}" for scale in sorted(scales))
+        raise InputError(f"bicubic beside models of {listed}: type --scale, or --baseline bicubic to have it for each")
+    return [replace(one, scale=one.scale or next(iter(scales), 4)) for one in candidates]
+
+
+def _places(candidates: list[_Candidate], save: "Save | None") -> "list[Save | None]":
+    """Where each one's pictures go: the folder itself for one, a folder in it for each of several."""
+    if save is None or len(candidates) == 1:
+        return [save] * len(candidates)
+    names = [one.name.removesuffix(".onnx") for one in candidates]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two models are called {name}, and --save needs a folder for each; score one at a time")
+    return [replace(save, folder=save.folder / name) for name in names]
+
+
+def _print_pictures(result: "Evaluation", base: "Evaluation | None") -> None:
     say(f"{result.model}, x{result.scale}, {result.data}")
-    say("  ".join([" " * width, *(f"{name:>8}" for name in names)]))
-    rows = [(image.name, image.scores) for image in result.images]
-    for name, scores in [*rows, ("mean", result.mean)]:
-        cells = (f"{scores[n]:8.4f}" if n.startswith("ssim") else f"{scores[n]:8.3f}" for n in names)
-        say("  ".join([f"{name:{width}}", *cells]))
+    rows = [(image.name, dict(image.scores)) for image in result.images if image.scores]
+    rows.append(("mean", result.mean))
+    if base is not None:
+        rows += [(base.model, base.mean), ("gain", result.gain(base))]
+    _print_rows(rows, list(result.mean))
+
+
+def _print_models(results: "list[Evaluation]", bases: "dict[int, Evaluation]") -> None:
+    say(f"{results[0].data}, {len(results[0].images)} pictures")
+    rows = [(f"{result.model} x{result.scale}", result.mean) for result in results]
+    rows += [(f"{base.model} x{base.scale}", base.mean) for base in bases.values()]
+    if bases:
+        rows += [(f"gain of {r.model} x{r.scale}", r.gain(bases[r.scale])) for r in results]
+    _print_rows(rows, list(results[0].mean))
+
+
+def _print_rows(rows: list[tuple[str, dict[str, float]]], names: list[str]) -> None:
+    width = max(len(name) for name, _ in rows)
+    say("  ".join([" " * width, *(f"{name:>10}" for name in names)]))
+    for row, scores in rows:
+        cells = (" " * 10 if n not in scores else f"{scores[n]:10.{3 if _in_levels(n) else 4}f}" for n in names)
+        say("  ".join([f"{row:{width}}", *cells]).rstrip())
+
+
+def _in_levels(metric: str) -> bool:
+    """Whether a metric is in dB or levels, of which three digits are enough."""
+    return metric.startswith(("psnr", "mse", "mae"))

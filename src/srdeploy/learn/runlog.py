@@ -5,8 +5,7 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
-import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback
+from srdeploy.learn.loop import Callback, pl
 
 COLUMNS = ("epoch", "step", "loss", "psnr_db", "rate", "seconds")
 

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -23,6 +21,7 @@ from srdeploy.errors import DeviceError, InputError, OutputError
 from srdeploy.learn.adversary import Critic, adversarial_terms
 from srdeploy.learn.base import Net
 from srdeploy.learn.data import Crops, Pair, WholePictures, list_pictures, make_pair
+from srdeploy.learn.loop import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar, pl
 from srdeploy.learn.losses import LOSSES
 from srdeploy.learn.muon import Muon
 from srdeploy.learn.nets import NETWORKS, build_net

@@ -9,8 +9,9 @@ import pytest
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from srdeploy.errors import InputError, ModelError
-from srdeploy.evaluate import METRICS, PROTOCOL, Upscale, evaluate
+from srdeploy.errors import InputError, ModelError, OutputError
+from srdeploy.evaluate import DEFAULT, PROTOCOL, Save, Upscale, evaluate
+from srdeploy.media.pictures import read_picture
 from srdeploy.picture import Picture
 from srdeploy.resample import imresize_uint8
 
@@ -94,7 +95,7 @@ def test_gray_pictures_and_the_document(tmp_path: Path, samples: Path) -> None:
     flat, hills = document["images"]
     assert (flat["name"], flat["psnr_y"], flat["ssim_rgb"]) == ("a", None, pytest.approx(1))  # equal: infinite PSNR
     assert document["mean"]["psnr_y"] is None
-    assert set(hills) == {"name", *METRICS}
+    assert set(hills) == {"name", *DEFAULT}
     # Y of gray is 219/255 of it, so its errors are smaller by that much: 1.32 dB.
     assert hills["psnr_y"] - hills["psnr_rgb"] == pytest.approx(20 * np.log10(255 / 219), abs=1e-9)
     assert document["mean"]["ssim_y"] == pytest.approx((flat["ssim_y"] + hills["ssim_y"]) / 2)
@@ -123,5 +124,39 @@ def test_refused_in_one_line(tmp_path: Path, samples: Path) -> None:
         with pytest.raises(InputError, match=words) as error:
             evaluate("bicubic", folder, 4)
         assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="no such metric: vmaf; there are: psnr_y"):
+    with pytest.raises(InputError, match=r"no such metric: vmaf; there are: psnr_y.* groups of them: arithmetic"):
         evaluate("bicubic", samples, 4, metrics=["psnr_y", "vmaf"])
+
+
+def test_results_are_saved_uncut_and_whole(tmp_path: Path, samples: Path) -> None:
+    (tmp_path / "in" / "more").mkdir(parents=True)
+    for name in ("a.png", "more/b.png"):
+        cv2.imwrite(str(tmp_path / "in" / name), cv2.imread(str(samples / "facade.png"))[:50, :70])
+    place = Save(tmp_path / "out")
+    evaluate(nearest(4), tmp_path / "in", 4, metrics=["psnr_y"], save=place)
+    assert sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")) == [
+        "a.png",
+        "more/b.png",
+    ]
+    low = imresize_uint8(cv2.imread(str(samples / "facade.png"))[:48, :68, ::-1], 12, 17)
+    saved = read_picture(tmp_path / "out" / "more" / "b.png").planes[0]
+    assert np.array_equal(saved, low.repeat(4, 0).repeat(4, 1))
+
+    with pytest.raises(OutputError, match=r"a\.png exists already; type --overwrite"):
+        evaluate(nearest(4), tmp_path / "in", 4, metrics=["psnr_y"], save=place)
+    evaluate(nearest(4), tmp_path / "in", 4, metrics=["psnr_y"], save=Save(place.folder, overwrite=True))
+
+
+def test_results_are_not_saved_where_they_would_do_harm(tmp_path: Path, samples: Path) -> None:
+    picture = cv2.imread(str(samples / "owl.png"))
+    for name in ("a.png", "a.bmp"):
+        cv2.imwrite(str(tmp_path / name), picture)
+    for folder, words in (
+        (tmp_path, "the pictures to measure are in there"),
+        (tmp_path / "deeper", "the pictures to measure are in there"),
+        (samples / "owl.png", "it is a file"),
+        (tmp_path.parent / f"{tmp_path.name}-out", "two pictures in .* are named a; rename one"),
+    ):
+        with pytest.raises(OutputError, match=words):
+            evaluate("bicubic", tmp_path, 4, metrics=["psnr_y"], save=Save(folder))
+    assert not (tmp_path / "deeper").exists()
