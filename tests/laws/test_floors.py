@@ -17,6 +17,8 @@ DOORS = {
     "google": "graph",  # protobuf, which onnx files are written in
     "onnxruntime": "backends",
     "openvino": "backends",
+    "ncnn": "backends",
+    "pnnx": "backends",
     "cv2": "media",
     "av": "media",
     "typer": "cli",

@@ -60,7 +60,7 @@ def open_row(row: Row, folder: Path) -> Subject:
 
 def still(height: int, width: int, channels: int, batch: int = 1) -> Pixels:
     """A shipped picture, repeated to fill (batch, H, W, channels) uint8: real structure, the same everywhere."""
-    pixels = read_picture(zoo.parity_pictures()[0]).planes[0]
+    pixels = read_picture(zoo.parity_pictures()[-1]).planes[0]
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     if channels == 1:

@@ -148,5 +148,5 @@ def _changes(report: dict[str, Any]) -> list[str]:
     lines = [f"machine: {line}" for line in report["against"]["environment"]]
     for row in report["against"]["rows"]:
         low, high = (f"{(bound - 1) * 100:+.1f} %" for bound in row["interval"])
-        lines.append(f"{row['verdict']}: {row['row']}: {(row['ratio'] - 1) * 100:+.1f} % time ({low} to {high})")
+        lines.append(f"{row['verdict']}: {row['row']}: {(row['ratio'] - 1) * 100:+.1f} % {row['by']} ({low} to {high})")
     return lines
