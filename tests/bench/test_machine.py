@@ -73,7 +73,7 @@ def test_a_still_fills_any_size() -> None:
 
 def test_the_environment_is_told_without_names() -> None:
     found = environment()
-    assert found["cores"] >= 1 and found["libraries"]["numpy"] == np.__version__
+    assert found["libraries"]["numpy"] == np.__version__
     assert {"cpu", "cpu_flags", "governor", "memory_mb", "thread_variables", "system", "python"} <= set(found)
 
 

@@ -76,3 +76,9 @@ def test_samples_are_cut_into_their_visits() -> None:
     assert list(by_visit([1, 2, 3, 4, 5], [2, 3])) == [[1, 2], [3, 4, 5]]
     assert list(by_visit([1, 2], [])) == [[1], [2]]
     assert list(by_visit([1, 2], [5])) == [[1], [2]], "counts that do not fit are no counts"
+
+
+def test_few_visits_do_not_claim_much() -> None:
+    assert summary([3.0])["confidence"] == 0
+    assert summary([3.0, 4.0, 5.0])["confidence"] == 0.75
+    assert summary([3.0] * 50)["confidence"] == 0.99

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from srdeploy.backends.cpu import cores
 from srdeploy.backends.gpus import nvidia_gpus
 from srdeploy.backends.nvml import driver_version
 from srdeploy.bench.fresh import measure_fresh
@@ -40,7 +41,13 @@ def measure(suite: Suite, say: Say = lambda line: None, strict: bool = False) ->
     begun = time.monotonic()
     deadline = begun + suite.limit_s
     wanted = rows(suite)
-    machine = {**environment(), "gpus": nvidia_gpus(), "gpu_driver": driver_version(), "load_before": load()}
+    machine = {
+        **environment(),
+        "cores": cores(),
+        "gpus": nvidia_gpus(),
+        "gpu_driver": driver_version(),
+        "load_before": load(),
+    }
     with tempfile.TemporaryDirectory(prefix="srdeploy-bench-") as folder:
         subjects, fresh, missing = _open_all(wanted, Path(folder), say, strict)
         threads = sorted({subject.facts["threads"] for subject in subjects})

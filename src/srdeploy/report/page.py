@@ -147,4 +147,4 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text in ("–", "") or text[:1].isdigit() or text[:1] in "+-"
+    return text in ("–", "", "too few") or text[:1].isdigit() or text[:1] in "+-"
