@@ -41,13 +41,10 @@ def measure(suite: Suite, say: Say = lambda line: None, strict: bool = False) ->
     begun = time.monotonic()
     deadline = begun + suite.limit_s
     wanted = rows(suite)
-    machine = {
-        **environment(),
-        "cores": cores(),
-        "gpus": nvidia_gpus(),
-        "gpu_driver": driver_version(),
-        "load_before": load(),
-    }
+    machine = {**environment(), "cores": cores(), "gpus": nvidia_gpus(), "gpu_driver": driver_version()}
+    machine["load_before"] = busy = load()
+    if busy is not None and busy > machine["cores"] / 2:
+        say(f"other programs are busy (load {busy:g} on {machine['cores']} cores): what follows is theirs too")
     with tempfile.TemporaryDirectory(prefix="srdeploy-bench-") as folder:
         subjects, fresh, missing = _open_all(wanted, Path(folder), say, strict)
         threads = sorted({subject.facts["threads"] for subject in subjects})
@@ -216,8 +213,8 @@ def describe(row: Mapping[str, Any]) -> str:
     """One line of a measured row, for the terminal."""
     latency = row["latency_ms"]
     low, high = latency["interval"]
-    unit = "ms a frame"
+    sure = f"{low:.2f} to {high:.2f}" if latency["confidence"] >= 0.9 else "too few samples"
     return (
-        f"{name_of(row)}: {latency['p50']:.2f} {unit} ({low:.2f} to {high:.2f}), p90 {latency['p90']:.2f}, "
+        f"{name_of(row)}: {latency['p50']:.2f} ms a frame ({sure}), p90 {latency['p90']:.2f}, "
         f"p99 {latency['p99']:.2f}, {row['fps']:.1f} frames/s, {row['megapixels_per_s']:.0f} Mpx/s out"
     )

@@ -64,10 +64,10 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
 
 
 _NETWORK_HEADS = (
-    *("model", "precision", "engine", "input", "threads", "ms, median", "99 % interval", "p90", "p99", "frames/s"),
+    *("model", "precision", "engine", "input", "threads", "ms, median", "second run's", "p90", "p99", "frames/s"),
     "Mpx/s out",
 )
-_VIDEO_HEADS = ("model", "precision", "engine", "file", "input", "frames/s", "ms a frame", "99 % interval")
+_VIDEO_HEADS = ("model", "precision", "engine", "file", "input", "frames/s", "ms a frame", "second run's")
 _LIMIT_HEADS = (
     *("row", "start, ms", "first frame, ms", "memory, MB", "of peak arithmetic", "of copy speed", "J a frame"),
     "samples off fp32",
@@ -141,6 +141,8 @@ def _what(row: Mapping[str, Any]) -> str:
 
 def _interval(latency: Mapping[str, Any]) -> str:
     low, high = latency["interval"]
+    if latency["confidence"] < 0.9:
+        return "too few"
     return f"{low:.2f}–{high:.2f}"
 
 

@@ -72,9 +72,10 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
 def summary(samples: Sequence[float], visits: Sequence[int] = ()) -> dict[str, Any]:
     """The contract's latency_ms of samples in milliseconds: p50, p90, p99, mean, min.
 
-    interval: where the median of a second run falls, CONFIDENCE of the time.
+    interval: where the median of a second run falls, `confidence` of the time: CONFIDENCE, or what so few visits allow.
     """
-    low, high = median_interval([median(visit) for visit in by_visit(samples, visits)], _STATED)
+    middles = [median(visit) for visit in by_visit(samples, visits)]
+    low, high = median_interval(middles, _STATED)
     p50 = median(samples)
     return {
         "p50": p50,
@@ -83,7 +84,7 @@ def summary(samples: Sequence[float], visits: Sequence[int] = ()) -> dict[str, A
         "mean": math.fsum(samples) / len(samples),
         "min": min(samples),
         "interval": [min(low, p50), max(high, p50)],
-        "confidence": CONFIDENCE,
+        "confidence": min(CONFIDENCE, 1 - 2 * 0.5 ** len(middles)),
     }
 
 
