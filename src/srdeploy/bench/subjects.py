@@ -1,6 +1,5 @@
 """A row opened: what is run again and again, and what it turned out to be."""
 
-import hashlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -94,12 +93,6 @@ def network_subject(
 def common_facts(row: Row, scale: int) -> dict[str, Any]:
     """Entries that every row of a report begins with."""
     return {"kind": row.kind, "model": row.model, "scale": scale, "threads": row.threads or cores(), "peer": row.peer}
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def probe_video(row: Row) -> tuple[int, int]:
