@@ -2,7 +2,6 @@
 
 import os
 import platform
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,10 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 """Environment variables that change how fast things run."""
 
 
-def cores() -> int:
-    """Cores that this process may use; only Linux says which, elsewhere all of them."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 def environment() -> dict[str, Any]:
     """Everything of the machine that a speed depends on; None where it does not say. Nothing names machine or user.
 
-    GPUs are not in it: who can ask the driver adds them.
+    Cores and GPUs are not in it: backends know those that can be used.
     """
     return {
         "srdeploy": __version__,
@@ -36,7 +30,6 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "cpu": _from_cpuinfo("model name") or platform.processor() or None,
         "cpu_flags": (_from_cpuinfo("flags") or _from_cpuinfo("Features") or "").split(),
-        "cores": cores(),
         "memory_mb": _memory_mb(),
         "governor": _line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         "thread_variables": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},

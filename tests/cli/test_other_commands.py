@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from srdeploy.cli.app import app
 
-VERBS = ("run", "train", "export", "check", "eval", "info")
+VERBS = ("run", "train", "export", "check", "eval", "bench", "info")
 
 
 def _invoke(*words: object) -> Result:

@@ -22,6 +22,8 @@ DOORS = {
     "openvino": "backends",
     "polygraphy": "backends",
     "tensorrt": "backends",
+    "ncnn": "backends",
+    "pnnx": "backends",
     "cv2": "media",
     "av": "media",
     "typer": "cli",

@@ -1,10 +1,11 @@
 """The machine's own measures: a reference workload beside each sample, its peaks, and the energy that it tells of."""
 
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,15 +13,20 @@ from srdeploy.backends.nvml import energy_joules
 from srdeploy.backends.ort import Runner, open_graph
 from srdeploy.errors import SrdeployError
 
+if sys.platform != "win32":
+    import resource
+
+T = TypeVar("T")
+
 MATMUL = (
-    b'\x08\x08\x12\x00:`\n\x11\n\x01a\n\x01b\x12\x01c"\x06MatMul\x12\x06matmulZ\x15\n\x01a\x12\x10\n\x0e\x08\x01\x12\n'
+    b'\x08\x08:`\n\x11\n\x01a\n\x01b\x12\x01c"\x06MatMul\x12\x06matmulZ\x15\n\x01a\x12\x10\n\x0e\x08\x01\x12\n'
     b"\n\x03\x12\x01m\n\x03\x12\x01kZ\x15\n\x01b\x12\x10\n\x0e\x08\x01\x12\n\n\x03\x12\x01k\n\x03\x12\x01nb\x15\n\x01c"
     b"\x12\x10\n\x0e\x08\x01\x12\n\n\x03\x12\x01m\n\x03\x12\x01nB\x04\n\x00\x10\x12"
 )
-"""An ONNX file, c = a b in float32: 118 bytes, so that the onnx library is not needed. A test makes it again."""
+"""An ONNX file, c = a b in float32: 106 bytes, so that the onnx library is not needed. A test makes it again."""
 
 MATMUL_INT8 = (
-    b'\x08\x08\x12\x00:g\n\x18\n\x01a\n\x01b\x12\x01c"\rMatMulInteger\x12\x06matmulZ\x15\n\x01a\x12\x10\n\x0e\x08\x02'
+    b'\x08\x08:g\n\x18\n\x01a\n\x01b\x12\x01c"\rMatMulInteger\x12\x06matmulZ\x15\n\x01a\x12\x10\n\x0e\x08\x02'
     b"\x12\n\n\x03\x12\x01m\n\x03\x12\x01kZ\x15\n\x01b\x12\x10\n\x0e\x08\x03\x12\n\n\x03\x12\x01k\n\x03\x12\x01nb\x15\n"
     b"\x01c\x12\x10\n\x0e\x08\x06\x12\n\n\x03\x12\x01m\n\x03\x12\x01nB\x04\n\x00\x10\x12"
 )
@@ -45,9 +51,9 @@ class Reference:
         self._feeds = _factors("fp32", _SIDE)
         self()
 
-    def __call__(self) -> list[float]:
-        """Milliseconds of each of a few runs."""
-        return [_milliseconds(lambda: self._run(self._feeds)) for _ in range(_REPEATS)]
+    def __call__(self) -> list[tuple[float, float]]:
+        """Milliseconds of each of a few runs: on the clock, and of processor time over all threads."""
+        return [timed(lambda: self._run(self._feeds))[1:] for _ in range(_REPEATS)]
 
 
 def peaks(threads: int) -> dict[str, Any]:
@@ -65,6 +71,11 @@ def peaks(threads: int) -> dict[str, Any]:
             found[key] = None
     found["copy_gb_per_s"] = round(2 * _COPY_BYTES / _best(_copy(threads)) / 1e6, 2)
     return found
+
+
+def best_peaks(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    """The greater of two measurements, value by value."""
+    return {key: None if a[key] is None or b[key] is None else max(a[key], b[key]) for key in a}
 
 
 class Energy:
@@ -120,14 +131,23 @@ def _best(work: Callable[[], object]) -> float:
     times: list[float] = []
     end = time.perf_counter() + _PEAK_SECONDS
     while len(times) < 2 or time.perf_counter() < end:
-        times.append(_milliseconds(work))
+        times.append(timed(work)[1])
     return min(times)
 
 
-def _milliseconds(work: Callable[[], object]) -> float:
-    begun = time.perf_counter_ns()
-    work()
-    return (time.perf_counter_ns() - begun) / 1e6
+def timed(work: Callable[[], T]) -> tuple[T, float, float]:
+    """Run `work` and return its result and its milliseconds: on the clock, and of processor time over all threads and
+    over programs that it started and saw end."""
+    cpu, clock = _processor_seconds(), time.perf_counter_ns()
+    result = work()
+    return result, (time.perf_counter_ns() - clock) / 1e6, (_processor_seconds() - cpu) * 1e3
+
+
+def _processor_seconds() -> float:
+    if sys.platform == "win32":
+        return time.process_time()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def _number(path: Path) -> int | None:

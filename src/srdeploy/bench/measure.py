@@ -11,17 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from srdeploy.backends.cpu import cores
 from srdeploy.backends.gpus import nvidia_gpus
 from srdeploy.backends.nvml import driver_version
 from srdeploy.bench.fresh import measure_fresh
-from srdeploy.bench.machine import peaks
+from srdeploy.bench.machine import best_peaks, peaks
+from srdeploy.bench.proof import prove
 from srdeploy.bench.sampling import Samples, take
-from srdeploy.bench.subjects import Subject, file_hash, open_row
+from srdeploy.bench.subjects import Subject, open_row
 from srdeploy.bench.suite import Row, Suite, rows
 from srdeploy.environment import environment, load
 from srdeploy.errors import DeviceError, MissingExtra, ModelError, SrdeployError
 from srdeploy.graph.files import load_model
 from srdeploy.graph.work import Work, work_of
+from srdeploy.parity import file_hash
 from srdeploy.picture import Pixels
 from srdeploy.report.against import name_of
 from srdeploy.report.statistics import summary
@@ -39,31 +42,50 @@ def measure(suite: Suite, say: Say = lambda line: None, strict: bool = False) ->
     """
     begun = time.monotonic()
     deadline = begun + suite.limit_s
+    machine = {**environment(), "cores": cores(), "gpus": nvidia_gpus(), "gpu_driver": driver_version()}
+    machine["load_before"] = load()
     wanted = rows(suite)
-    machine = {**environment(), "gpus": nvidia_gpus(), "gpu_driver": driver_version(), "load_before": load()}
-    with tempfile.TemporaryDirectory(prefix="srdeploy-bench-") as folder:
-        subjects, fresh, missing = _open_all(wanted, Path(folder), say, strict)
-        threads = sorted({subject.facts["threads"] for subject in subjects})
-        machine["peaks"] = [peaks(count) for count in threads]
-        agreement = _agreement(subjects)
-        say(f"{len(subjects)} rows in turns, until {suite.narrow:.1%} or {deadline - time.monotonic():.0f} s are over")
-        samples = take(subjects, deadline, suite.narrow, _now_and_then(say))
-    machine["load_after"] = load()
-    quality = _quality(suite)
-    measured = [
-        _row(subject, first, taken, machine["peaks"], agreement, quality)
-        for subject, first, taken in zip(subjects, fresh, samples, strict=True)
-    ]
-    return {
+    measured, missing = _timed(wanted, suite, machine, deadline, say, strict) if wanted else ([], [])
+    report = {
         "suite": suite.name,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "seconds": round(time.monotonic() - begun, 1),
         "limit_s": suite.limit_s,
         "narrow": suite.narrow,
         "environment": machine,
         "rows": measured,
         "not_measured": missing,
     }
+    if suite.parity is not None:
+        report["parity"], unproved = prove(suite.parity, suite.folder, say)
+        missing += unproved
+    machine["load_after"] = load()
+    report["seconds"] = round(time.monotonic() - begun, 1)
+    return report
+
+
+def _timed(
+    wanted: Sequence[Row], suite: Suite, machine: dict[str, Any], deadline: float, say: Say, strict: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows that were measured, and those that could not be; the machine's peaks are added to what is known of it."""
+    busy = machine["load_before"]
+    if busy is not None and busy > machine["cores"] / 2:
+        say(f"other programs are busy (load {busy:g} on {machine['cores']} cores): what follows is theirs too")
+    with tempfile.TemporaryDirectory(prefix="srdeploy-bench-") as folder:
+        subjects, fresh, missing = _open_all(wanted, Path(folder), say, strict)
+        threads = sorted({subject.facts["threads"] for subject in subjects})
+        before = [peaks(count) for count in threads]
+        agreement = _agreement(subjects)
+        left = deadline - time.monotonic()
+        say(f"{len(subjects)} rows in turns, until each is known to {suite.narrow:.1%} or {left:.0f} s are over")
+        samples = take(subjects, deadline, suite.narrow, _now_and_then(say))
+        # Twice, since a peak is the best that was seen and a busy moment would hide it.
+        machine["peaks"] = [best_peaks(first, peaks(first["threads"])) for first in before]
+    quality = _quality(suite)
+    measured = [
+        _row(subject, first, taken, machine["peaks"], agreement, quality)
+        for subject, first, taken in zip(subjects, fresh, samples, strict=True)
+    ]
+    return measured, missing
 
 
 def _now_and_then(say: Say) -> Callable[[int, int], None]:
@@ -88,7 +110,8 @@ def _open_all(
         try:
             subject = open_row(row, folder)
             first = measure_fresh(replace(row, threads=subject.facts["threads"]))
-            subject.run(lambda: None)
+            if row.kind == "network":
+                subject.run(lambda: None)  # warm, and known to run here too
         except (SrdeployError, OSError) as error:
             if strict:
                 raise
@@ -136,7 +159,9 @@ def _row(
         "psnr_y_set5": quality.get(f"{facts['model']}.{precision}"),
         "samples_ms": [round(value, 5) for value in taken.samples_ms],
         "visits": taken.visits,
+        "cpu_ms": [round(value, 5) for value in taken.cpu_ms],
         "reference_ms": [round(value, 5) for value in taken.reference_ms],
+        "reference_cpu_ms": [round(value, 5) for value in taken.reference_cpu_ms],
     }
 
 
@@ -204,8 +229,8 @@ def describe(row: Mapping[str, Any]) -> str:
     """One line of a measured row, for the terminal."""
     latency = row["latency_ms"]
     low, high = latency["interval"]
-    unit = "ms a frame"
+    sure = f"{low:.2f} to {high:.2f}" if latency["confidence"] >= 0.9 else "too few samples"
     return (
-        f"{name_of(row)}: {latency['p50']:.2f} {unit} ({low:.2f} to {high:.2f}), p90 {latency['p90']:.2f}, "
+        f"{name_of(row)}: {latency['p50']:.2f} ms a frame ({sure}), p90 {latency['p90']:.2f}, "
         f"p99 {latency['p99']:.2f}, {row['fps']:.1f} frames/s, {row['megapixels_per_s']:.0f} Mpx/s out"
     )

@@ -9,26 +9,32 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from srdeploy.bench.machine import Energy, Reference
+from srdeploy.bench.machine import Energy, Reference, timed
 from srdeploy.bench.subjects import Subject
 from srdeploy.report.statistics import half_width, median
 
 VISIT_SECONDS = 0.2
 """A visit goes on for so long; a run that takes longer is a visit of its own."""
 
-LEAST_VISITS = 12
+LEAST_VISITS = 16
 """Before an interval is believed."""
+
+COLLECT_ROUNDS = 10
+"""Rounds between collections of garbage, which are kept out of the samples."""
 
 
 @dataclass
 class Samples:
     """What was measured of one row. samples_ms: milliseconds for each frame, in order of time; visits: how many of
-    them belong to each visit; reference_ms: the reference's median time beside each visit. runs: in each visit, as many
+    them belong to each visit; cpu_ms: processor time a frame, over all threads, of each visit; reference_ms and
+    reference_cpu_ms: the reference's median times beside each visit. runs: in each visit, as many
     as the first had time for, or quick moments would count more than slow ones. joules and frames: over all visits."""
 
     samples_ms: list[float] = field(default_factory=list)
     visits: list[int] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
     reference_ms: list[float] = field(default_factory=list)
+    reference_cpu_ms: list[float] = field(default_factory=list)
     medians: list[float] = field(default_factory=list)
     runs: int = 0
     joules: float = 0.0
@@ -48,14 +54,12 @@ def take(
 ) -> list[Samples]:
     """Visit all subjects in turns until every row is narrow or time.monotonic() passes `deadline`.
 
-    Each is visited once at least. on_round(rows that are narrow, rounds done) is called after each round.
+    Each is visited once at least; they come warm. on_round(narrow rows, rounds done) is called after each round.
     """
     found = [Samples() for _ in subjects]
     threads = {subject.facts["threads"] for subject in subjects}
     references = {count: Reference(count) for count in threads}
     meters = [Energy(subject.facts["device"]) for subject in subjects]
-    for subject in subjects:
-        subject.run(lambda: None)
     was_on = gc.isenabled()
     gc.disable()  # a collection in the middle of a run would be measured as the network's
     try:
@@ -64,7 +68,8 @@ def take(
                 _visit(subject, samples, references[subject.facts["threads"]], meter)
                 if time.monotonic() >= deadline and all(s.visits for s in found):
                     return found
-            gc.collect()
+            if len(found[0].visits) % COLLECT_ROUNDS == 0:
+                gc.collect()
             ready = sum(s.is_narrow(narrow) for s in found)
             on_round(ready, len(found[0].visits))
             if ready == len(found):
@@ -81,11 +86,12 @@ def _visit(subject: Subject, samples: Samples, reference: Reference, meter: Ener
     if samples.runs > 3:
         subject.run(lambda: None)  # caches are others' after their turns, and a short run would show that
     taken: list[float] = []
+    cpu: list[float] = []
     before = meter()
     while len(taken) < samples.runs or (not samples.runs and (not taken or time.perf_counter() < end)):
-        begun = time.perf_counter_ns()
-        frames = subject.run(lambda: None)
-        taken.append((time.perf_counter_ns() - begun) / 1e6 / frames)
+        frames, clock, processor = timed(lambda: subject.run(lambda: None))
+        taken.append(clock / frames)
+        cpu.append(processor / frames)
         samples.frames += frames
     samples.joules += meter.spent(before, meter())
     samples.energy_why_not = meter.why_not
@@ -94,4 +100,6 @@ def _visit(subject: Subject, samples: Samples, reference: Reference, meter: Ener
     samples.samples_ms += taken
     samples.visits.append(len(taken))
     samples.medians.append(median(taken))
-    samples.reference_ms.append(median(beside))
+    samples.cpu_ms.append(sum(cpu) / len(cpu))
+    samples.reference_ms.append(median([clock for clock, _ in beside]))
+    samples.reference_cpu_ms.append(median([processor for _, processor in beside]))

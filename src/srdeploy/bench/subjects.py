@@ -1,6 +1,5 @@
 """A row opened: what is run again and again, and what it turned out to be."""
 
-import hashlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from srdeploy import zoo
+from srdeploy.backends.cpu import cores
 from srdeploy.bench.suite import Row
-from srdeploy.environment import cores
 from srdeploy.errors import InputError
 from srdeploy.jobs import Choices, Done, Job, run_job
 from srdeploy.media import open_reader
@@ -60,7 +59,7 @@ def open_row(row: Row, folder: Path) -> Subject:
 
 def still(height: int, width: int, channels: int, batch: int = 1) -> Pixels:
     """A shipped picture, repeated to fill (batch, H, W, channels) uint8: real structure, the same everywhere."""
-    pixels = read_picture(zoo.parity_pictures()[0]).planes[0]
+    pixels = read_picture(zoo.parity_pictures()[-1]).planes[0]
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
     if channels == 1:
@@ -94,12 +93,6 @@ def network_subject(
 def common_facts(row: Row, scale: int) -> dict[str, Any]:
     """Entries that every row of a report begins with."""
     return {"kind": row.kind, "model": row.model, "scale": scale, "threads": row.threads or cores(), "peer": row.peer}
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def probe_video(row: Row) -> tuple[int, int]:

@@ -132,10 +132,11 @@ def load_suite(path: Path) -> Suite:
 
 
 def rows(suite: Suite) -> list[Row]:
-    """Every row of a suite, in its order."""
+    """Every row of a suite, in its order; what several of its tables ask for is one row."""
     found = [row for table in suite.network for row in _network_rows(table)]
     found += [row for table in suite.video for row in _video_rows(table, suite.folder)]
-    return found + [row for table in suite.peers for row in _peer_rows(table, suite.folder)]
+    found += [row for table in suite.peers for row in _peer_rows(table, suite.folder)]
+    return list(dict.fromkeys(found))
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -86,6 +86,11 @@ def bench(
             say(line)
         if out is not None:
             say(f"{out / 'report.html'}, report.md and report.json")
+    failed = [row for row in report.get("parity", []) if not row["passed"]]
+    if failed:
+        first = f"{failed[0]['file']} on {failed[0]['backend']}"
+        error_line(f"{len(failed)} of {len(report['parity'])} files differ from PyTorch by more than allowed: {first}")
+        raise typer.Exit(1)
     if slower:
         error_line(f"{len(slower)} of {len(report['against']['rows'])} rows are slower than in {against}: {slower[0]}")
         raise typer.Exit(1)
@@ -148,5 +153,5 @@ def _changes(report: dict[str, Any]) -> list[str]:
     lines = [f"machine: {line}" for line in report["against"]["environment"]]
     for row in report["against"]["rows"]:
         low, high = (f"{(bound - 1) * 100:+.1f} %" for bound in row["interval"])
-        lines.append(f"{row['verdict']}: {row['row']}: {(row['ratio'] - 1) * 100:+.1f} % time ({low} to {high})")
+        lines.append(f"{row['verdict']}: {row['row']}: {(row['ratio'] - 1) * 100:+.1f} % {row['by']} ({low} to {high})")
     return lines

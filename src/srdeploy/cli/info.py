@@ -1,18 +1,12 @@
 """`srdeploy info`: what this machine can run, or what a model file says of itself."""
 
-import os
-import platform
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import typer
 
-from srdeploy import __version__
 from srdeploy.cli.answer import expected_errors, print_json, say
 from srdeploy.cli.options import Json
-
-LIBRARIES = ("numpy", "opencv-python-headless", "av", "onnxruntime", "onnxruntime-gpu", "onnx", "torch")
 
 
 def info(
@@ -38,25 +32,10 @@ def info(
 def _machine() -> dict[str, Any]:
     from srdeploy import zoo
     from srdeploy.backends import available
+    from srdeploy.backends.cpu import cores
+    from srdeploy.environment import environment
 
-    return {"backends": available(), "models": zoo.names(), "environment": _environment()}
-
-
-def _environment() -> dict[str, Any]:
-    libraries = {}
-    for name in LIBRARIES:
-        try:
-            libraries[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {
-        "srdeploy": __version__,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "libraries": libraries,
-    }
+    return {"backends": available(), "models": zoo.names(), "environment": {**environment(), "cores": cores()}}
 
 
 def _model(model: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from srdeploy.errors import InputError
-from srdeploy.report.statistics import CONFIDENCE, median, median_interval, visit_medians
+from srdeploy.report.statistics import CONFIDENCE, clock_times, median, median_interval, processor_times
 
 LEAST = 0.05
 """Smaller changes are not called changes: two starts of one program differ by a few percent."""
@@ -21,20 +21,22 @@ Verdict = Literal["slower", "faster", "same", "unclear"]
 class Change:
     """One row in both reports.
 
-    ratio: new time over old, each divided by that of the reference workload measured beside it (plain: of the times as
-    they are). interval: of the ratio. verdict: "slower" and "faster" when the ratio is LEAST away from 1 and its
-    interval is all on that side; "unclear" when a change of twice LEAST could hide in the interval; else "same".
+    old_ms, new_ms: median times a frame. ratio: new over old, each divided by the time of the reference workload that
+    was measured beside it. interval: of the ratio. verdict: "slower" or "faster" when the ratio is LEAST away from 1
+    and its interval all on that side; "unclear" when a change of twice LEAST could hide in the interval; else "same".
+    by: "clock", or "processor time" where other programs made the clock's times too noisy to tell.
     """
 
     row: str
     old_ms: float
     new_ms: float
-    plain: float
     ratio: float
     interval: tuple[float, float]
     verdict: Verdict
+    by: Literal["clock", "processor time"]
 
     def to_dict(self) -> dict[str, Any]:
+        """The change as it stands in a report."""
         return asdict(self)
 
 
@@ -90,22 +92,22 @@ def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 
 def _change(new: Mapping[str, Any], old: Mapping[str, Any], confidence: float) -> Change:
-    normalised = bool(new.get("reference_ms")) and bool(old.get("reference_ms"))
-    plain = median(visit_medians(new, False)) / median(visit_medians(old, False))
-    sides = [visit_medians(row, normalised) for row in (new, old)]
-    ratio, interval = _ratio(sides[0], sides[1], confidence)
-    return Change(
-        name_of(new),
-        median(old["samples_ms"]),
-        median(new["samples_ms"]),
-        plain,
-        ratio,
-        interval,
-        _verdict(ratio, interval),
-    )
+    both = (new, old)
+    normalised = all(row.get("reference_ms") for row in both)
+    ratio, interval = _ratio([clock_times(row, normalised) for row in both], confidence)
+    by: Literal["clock", "processor time"] = "clock"
+    verdict = _verdict(ratio, interval)
+    if verdict == "unclear" and all(row.get("cpu_ms") and row["device"] == "cpu" for row in both):
+        by = "processor time"
+        ratio, interval = _ratio([processor_times(row) for row in both], confidence)
+        verdict = _verdict(ratio, interval)
+    times = [median(row["samples_ms"]) for row in (old, new)]
+    return Change(name_of(new), times[0], times[1], ratio, interval, verdict, by)
 
 
-def _ratio(new: Sequence[float], old: Sequence[float], confidence: float) -> tuple[float, tuple[float, float]]:
+def _ratio(sides: Sequence[Sequence[float]], confidence: float) -> tuple[float, tuple[float, float]]:
+    """New over old, and its interval: the logarithms' errors are independent, so their squares add."""
+    new, old = sides
     ratio = median(new) / median(old)
     (new_low, new_high), (old_low, old_high) = (
         [math.log(bound / median(side)) for bound in median_interval(side, confidence)] for side in (new, old)
@@ -118,4 +120,5 @@ def _verdict(ratio: float, interval: tuple[float, float]) -> Verdict:
         return "slower"
     if ratio < 1 / (1 + LEAST) and interval[1] < 1:
         return "faster"
-    return "unclear" if interval[1] > 1 + 2 * LEAST else "same"
+    hidden = interval[1] > 1 + 2 * LEAST or interval[0] < 1 / (1 + 2 * LEAST)
+    return "unclear" if hidden else "same"

@@ -1,0 +1,94 @@
+"""Every shipped file on every engine of the CPU against PyTorch: proved on our samples, and found in the report."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from srdeploy import zoo
+from srdeploy.backends.session import is_usable
+from srdeploy.bench import proof
+from srdeploy.bench.suite import Parity, load_suite
+from srdeploy.cli.app import app
+from srdeploy.difference import Enlarge
+from srdeploy.parity import file_hash
+from srdeploy.picture import Pixels
+
+pytest.importorskip("torch", reason="PyTorch is the reference")
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ENGINES = [name for name in ("ort", "openvino") if is_usable(name)]
+
+
+def _shipped() -> list[Path]:
+    return sorted(path for path in zoo.MODELS.glob("*.onnx") if not path.name.endswith(".float.onnx"))
+
+
+@pytest.fixture(scope="module")
+def pictures(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One picture of ours, as a set."""
+    folder = tmp_path_factory.mktemp("data") / "ours"
+    folder.mkdir()
+    shutil.copy(samples / "owl.png", folder)
+    return folder
+
+
+def test_everything_that_ships_is_what_was_trained(pictures: Path) -> None:
+    rows, missing = proof.prove(Parity((str(pictures),), "none"), Path(), lambda line: None)
+    wrong = [
+        f"{r['file']} on {r['backend']}: {r['psnr_db']} dB, loses {r['loss_db']} dB" for r in rows if not r["passed"]
+    ]
+    assert not wrong
+    proved = {(row["file"], row["backend"]) for row in rows}
+    assert proved >= {(path.name, engine) for path in _shipped() for engine in ENGINES}
+    assert {row["backend"] for row in missing} <= {"openvino"}
+    for row in rows:
+        assert set(row["sets"]) == {"ours"} and row["sets"]["ours"]["psnr_y"] > 20
+    halves = [row for row in rows if row["backend"] == "node by node"]
+    assert halves and all("fp16, rounded" in row["precision"] for row in halves)
+
+
+def test_a_file_that_differs_fails(pictures: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    opened: Callable[..., tuple[Enlarge, str]] = proof._on_engine
+
+    def wrong(*words: Any) -> tuple[Enlarge, str]:
+        enlarge, arithmetic = opened(*words)
+
+        def darker(pixels: Pixels) -> Pixels:
+            return np.maximum(enlarge(pixels), 3) - np.uint8(3)
+
+        return darker, arithmetic
+
+    monkeypatch.setattr(proof, "_on_engine", wrong)
+    suite = tmp_path / "suite.toml"
+    suite.write_text(f'name = "P"\n[parity]\nsets = ["{pictures}"]\ninstead = "x"\nmodels = ["espcn-x4"]\n')
+    result = CliRunner().invoke(app, ["bench", "--suite", str(suite), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "differ from PyTorch by more than allowed: espcn-x4.fp32.onnx on ort" in result.stderr
+    assert "| FAIL |" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_without_the_published_sets_our_samples_are_used(tmp_path: Path) -> None:
+    parity = load_suite(REPOSITORY / "benchmarks" / "parity.toml").parity
+    assert parity is not None
+    (tmp_path / "benchmarks").mkdir()
+    assert proof._sets(parity, tmp_path / "benchmarks") == {"samples": tmp_path / "benchmarks" / "../samples"}
+
+
+def test_the_committed_report_is_complete_and_of_what_ships() -> None:
+    path = REPOSITORY / "benchmarks" / "reports" / "parity" / "report.json"
+    if not path.is_file():
+        pytest.skip("the parity report is not drawn yet")
+    report = json.loads(path.read_text())
+    found = {(row["file"], row["backend"]): row for row in report["parity"]}
+    for path in _shipped():
+        for engine in ("ort", "openvino"):
+            row = found[path.name, engine]
+            again = "type: srdeploy bench --suite benchmarks/parity.toml -o benchmarks/reports/parity"
+            assert row["sha256"] == file_hash(path), f"{path.name} is not the file that was proved; {again}"
+            assert row["passed"] and set(row["sets"]) == {"set5", "set14", "b100"}

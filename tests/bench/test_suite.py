@@ -1,0 +1,71 @@
+"""Suites parse strictly, and come to the rows that they say."""
+
+from pathlib import Path
+
+import pytest
+
+from srdeploy import zoo
+from srdeploy.bench.suite import Row, load_suite, parse_size, rows
+from srdeploy.errors import RecipeError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "benchmarks").glob("*.toml")), ids=lambda p: p.stem)
+def test_the_suites_of_the_repository(path: Path) -> None:
+    suite = load_suite(path)
+    found = rows(suite)
+    assert len(found) == len(set(found)), "a row is measured once"
+    assert found or suite.parity
+    assert {row.model for row in found if not row.peer} <= set(zoo.names())
+    assert all(Path(row.file).is_file() for row in found if row.file)
+    assert suite.limit_s < 600
+
+
+def _suite(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "suite.toml"
+    path.write_text('name = "t"\n' + text)
+    return path
+
+
+def test_every_combination_is_a_row(tmp_path: Path) -> None:
+    text = '[[network]]\nmodels = ["a", "b"]\nsizes = ["30x20", "60x40"]\nthreads = [1, 2]\nbatch = [1, 4]\n'
+    found = rows(load_suite(_suite(tmp_path, text)))
+    assert len(found) == 16
+    assert found[0] == Row("network", "auto", "a", "fp32", "auto", 20, 30, 1, 1)
+    peers = '[[peers]]\npeers = ["ncnn", "ffmpeg xbr"]\nmodels = ["a", "b"]\nfile = "clip.mp4"\n'
+    found = rows(load_suite(_suite(tmp_path, peers)))
+    assert [(row.kind, row.backend, row.model) for row in found] == [
+        ("video", "ffmpeg", "xbr"),
+        ("network", "ncnn", "a"),
+        ("network", "ncnn", "b"),
+    ]
+    assert found[0].file == str(tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[[network]]\nmodel = ['a']", "unknown key 'model'"),
+        ("[network]\nmodels = ['a']", "network must be a list"),
+        ("[[network]]\nsizes = ['big']", "no size"),
+        ("[[network]]\nsizes = ['0x10']", "not 1 to 16384"),
+        ("[[network]]\nthreads = [1000]", "threads is 1000"),
+        ("[[network]]\nprecisions = ['fp8']", "choose one of"),
+        ("[[peers]]\npeers = ['magic']", "choose one of"),
+        ("[[peers]]\npeers = ['ffmpeg xbr']", "enlarges files"),
+        ("[[peers]]\npeers = ['ncnn']\nscale = 5", "scale is 5"),
+        ("[[video]]\nmodels = ['a']", "'file' is missing"),
+        ("limit_s = 0\n[[network]]", "limit_s is 0"),
+        ("", "measures nothing"),
+        ("[[network]", "not a readable TOML"),
+    ],
+)
+def test_wrong_suites_are_one_line(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=r"suite\.toml") as caught:
+        load_suite(_suite(tmp_path, text))
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_sizes_are_written_as_videos_are() -> None:
+    assert parse_size("480x270") == (270, 480)

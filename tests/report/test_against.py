@@ -1,0 +1,82 @@
+"""Which changes are told from noise: on reports made up from seeds, where the truth is known."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from srdeploy.errors import InputError
+from srdeploy.report.against import changed_environment, compare_reports, name_of
+
+Report = dict[str, Any]
+MakeUp = Callable[..., Report]
+
+
+def test_an_unchanged_program_raises_no_alarm_and_a_tenth_slower_one_does(made_up: MakeUp) -> None:
+    """Twenty repeats on a machine that drifts by 10 % and differs by up to 20 % from run to run."""
+    alarms = caught = 0
+    for seed in range(20):
+        old = made_up(seed)
+        alarms += any(c.verdict == "slower" for c in compare_reports(made_up(100 + seed), old))
+        slower = [c.row for c in compare_reports(made_up(200 + seed, slowed=1.1), old) if c.verdict == "slower"]
+        caught += slower == ["a-x4 fp32 ort 480x270 2 threads"]
+    assert alarms <= 1
+    assert caught >= 19
+
+
+def test_what_became_faster_is_said(made_up: MakeUp) -> None:
+    first = compare_reports(made_up(1, slowed=0.8), made_up(2))[0]
+    assert first.verdict == "faster" and 0.78 < first.ratio < 0.82
+    assert first.interval[0] < first.ratio < first.interval[1]
+
+
+def test_small_changes_are_not_called_changes(made_up: MakeUp) -> None:
+    assert compare_reports(made_up(1, slowed=1.03), made_up(2))[0].verdict == "same"
+
+
+def test_among_other_programs_processor_time_decides(made_up: MakeUp) -> None:
+    """Clock times that sway by half tell nothing; a tenth more processor time does."""
+    old, new, slow = made_up(1, sway=0.5), made_up(2, sway=0.5), made_up(3, slowed=1.1, sway=0.5)
+    for report in (old, new, slow):
+        for row in report["rows"]:
+            row["reference_ms"] = [2.0] * len(row["visits"])
+    same, slower = compare_reports(new, old)[0], compare_reports(slow, old)[0]
+    assert (same.by, same.verdict) == ("processor time", "same")
+    assert (slower.by, slower.verdict) == ("processor time", "slower")
+    for row in new["rows"]:
+        del row["cpu_ms"]
+    without = compare_reports(new, old)[0]
+    assert (without.by, without.verdict) == ("clock", "unclear")
+
+
+def test_reports_with_samples_alone_are_compared(made_up: MakeUp) -> None:
+    """The fields of the contract are enough."""
+    kept = ("model", "backend", "precision", "device", "input", "latency_ms", "fps", "peak_memory_mb", "samples_ms")
+    old = {"environment": {}, "rows": [{key: row[key] for key in kept} for row in made_up(1, drift=0)["rows"][:1]]}
+    new = copy.deepcopy(old)
+    assert compare_reports(new, old)[0].verdict == "same"
+    new["rows"][0]["samples_ms"] = [value * 1.1 for value in new["rows"][0]["samples_ms"]]
+    assert compare_reports(new, old)[0].verdict == "slower"
+
+
+def test_reports_of_other_things(made_up: MakeUp) -> None:
+    other = made_up(1)
+    for row in other["rows"]:
+        row["model"] = "another"
+    with pytest.raises(InputError, match="no row in common"):
+        compare_reports(made_up(2), other)
+    with pytest.raises(InputError, match="is no report"):
+        compare_reports(made_up(2), {"rows": [{}]})
+
+
+def test_machines_that_differ_are_said_to() -> None:
+    old = {"cpu": "A", "cores": 2, "libraries": {"numpy": "1", "torch": "2"}}
+    new = {"cpu": "B", "cores": 2, "libraries": {"numpy": "2", "torch": "2"}}
+    assert changed_environment(new, old) == ["cpu: A before, B now", "numpy: 1 before, 2 now"]
+    assert changed_environment(new, {}) == []
+
+
+def test_rows_have_names(made_up: MakeUp) -> None:
+    row = {**made_up(1)["rows"][0], "batch": 4, "kind": "video"}
+    assert name_of(row) == "a-x4 fp32 ort 480x270 2 threads batch 4 file to file"

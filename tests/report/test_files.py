@@ -1,0 +1,95 @@
+"""The three files of a report: whole, drawn from the JSON, and needing nothing else."""
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from srdeploy.errors import InputError, OutputError
+from srdeploy.report.against import compare_reports
+from srdeploy.report.files import read_report, write_report
+from srdeploy.report.page import page, plots
+
+MakeUp = Callable[..., dict[str, Any]]
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class _Balanced(HTMLParser):
+    """Fails on a tag that is closed without being open, and keeps what is left open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def report(made_up: MakeUp) -> dict[str, Any]:
+    new = made_up(1, slowed=1.1)
+    return {**new, "against": {"rows": [change.to_dict() for change in compare_reports(new, made_up(2))]}}
+
+
+def test_three_files_and_json_is_the_truth(report: dict[str, Any], tmp_path: Path) -> None:
+    for _ in range(2):  # a report that is there is replaced
+        write_report(report, tmp_path / "deep" / "out")
+    assert sorted(p.name for p in (tmp_path / "deep" / "out").iterdir()) == ["report.html", "report.json", "report.md"]
+    again = read_report(tmp_path / "deep" / "out")
+    assert again == json.loads(json.dumps(report))
+    text = (tmp_path / "deep" / "out" / "report.md").read_text()
+    row = report["rows"][0]
+    assert f"| a-x4 | fp32 | ort | 480x270 | 2 | {row['latency_ms']['p50']:.2f} |" in text
+    assert "it is not installed" in text and "slower" in text
+
+
+def test_the_page_needs_nothing_else_and_parses(report: dict[str, Any]) -> None:
+    text = page(report)
+    parser = _Balanced()
+    parser.feed(text)
+    assert parser.open == []
+    assert not {"script", "link", "img", "iframe"} & set(parser.seen)
+    assert set(re.findall(r"https?://[^\"'\s<]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert "@import" not in text and "url(" not in text
+    assert "Made &lt;up&gt;" in text and "<up>" not in text
+    assert 'name="viewport"' in text
+
+
+def test_plots_show_latency_quality_and_scaling(report: dict[str, Any]) -> None:
+    drawn = dict(plots(report))
+    wanted = ("Latency by engine: a-x4 at 480x270", "Whole files, milliseconds a frame", "Quality against time, x4")
+    assert set(drawn) >= {*wanted, "Scaling with pixels"}
+    for title, svg in drawn.items():
+        root = ElementTree.fromstring(svg)
+        width, height = (float(side) for side in root.attrib["viewBox"].split()[2:])
+        for circle in root.iter("{http://www.w3.org/2000/svg}circle"):
+            assert 0 <= float(circle.attrib["cx"]) <= width and 0 <= float(circle.attrib["cy"]) <= height, title
+    bars = ElementTree.fromstring(drawn[wanted[0]]).iter("{http://www.w3.org/2000/svg}rect")
+    lengths = [float(bar.attrib["width"]) for bar in bars][1:]
+    assert lengths == sorted(lengths), "the fastest stands first"
+
+
+def test_a_report_that_is_none(tmp_path: Path) -> None:
+    for name, text in {"a.json": "{", "b.json": "[]", "c.json": '{"rows": [{"model": "x"}]}'}.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match="is no report"):
+            read_report(tmp_path / name)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_report(tmp_path / "none.json")
+
+
+def test_a_folder_that_cannot_be(report: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="type another -o"):
+        write_report(report, tmp_path / "file")

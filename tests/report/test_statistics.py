@@ -1,0 +1,84 @@
+"""Percentiles and intervals, against numpy's, scipy's binomial and seeded trials."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from srdeploy.report.statistics import by_visit, median_interval, order_interval, percentile, summary
+
+scipy_stats = pytest.importorskip("scipy.stats")
+
+
+def test_percentiles_are_numpys() -> None:
+    values = np.random.default_rng(0).lognormal(size=101).tolist()
+    for percent in (0, 1, 37.5, 50, 90, 99, 100):
+        assert percentile(values, percent) == pytest.approx(np.percentile(values, percent), rel=1e-12)
+    with pytest.raises(ValueError, match="no values"):
+        percentile([], 50)
+
+
+@pytest.mark.parametrize("n", [8, 9, 12, 50, 377, 1500])
+def test_the_interval_is_the_narrowest_pair_of_ranks_that_covers(n: int) -> None:
+    low, high = order_interval([float(i) for i in range(n)], 0.99)
+    rank = int(low) + 1
+    assert high == n - rank
+    assert 1 - 2 * scipy_stats.binom.cdf(rank - 1, n, 0.5) >= 0.99
+    assert 1 - 2 * scipy_stats.binom.cdf(rank, n, 0.5) < 0.99
+
+
+def test_it_covers_as_often_as_it_says_whatever_the_distribution() -> None:
+    rng = np.random.default_rng(1)
+    outside = 0
+    for _ in range(1000):
+        values = rng.exponential(size=40) ** 3
+        low, high = order_interval(values.tolist(), 0.9)
+        outside += not low <= np.log(2) ** 3 <= high
+    assert outside <= 100 * 1.3
+
+
+def test_few_values_give_their_range() -> None:
+    assert order_interval([3.0, 1.0, 2.0]) == (1.0, 3.0)
+    assert order_interval([5.0]) == (5.0, 5.0)
+
+
+def test_a_drift_widens_the_interval() -> None:
+    rng = np.random.default_rng(2)
+    noise = rng.normal(0, 0.02, 90)
+    still, drifting = (10 + noise).tolist(), (10 + noise + np.linspace(0, 2, 90)).tolist()
+    assert np.ptp(median_interval(still)) < 0.03
+    low, high = median_interval(drifting)
+    assert low < 10.4 and high > 11.6
+
+
+def test_two_runs_of_the_same_lie_in_each_others_intervals() -> None:
+    """Of twenty pairs on a machine whose speed sways, at most one misses."""
+    rng = np.random.default_rng(3)
+    summaries = []
+    for _ in range(21):
+        visits = [4] * 40
+        sway = np.repeat(rng.normal(0, 0.03, 40), 4)
+        summaries.append(summary((20 * (1 + sway + rng.normal(0, 0.01, 160))).tolist(), visits))
+    missed = sum(not b["interval"][0] <= a["p50"] <= b["interval"][1] for a, b in pairwise(summaries))
+    assert missed <= 1
+
+
+def test_a_summary_is_of_the_samples() -> None:
+    samples = [4.0, 1.0, 3.0, 2.0]
+    found = summary(samples)
+    assert (found["p50"], found["mean"], found["min"]) == (2.5, 2.5, 1.0)
+    assert found["interval"][0] <= found["p50"] <= found["interval"][1]
+    json.dumps(found, allow_nan=False)
+
+
+def test_samples_are_cut_into_their_visits() -> None:
+    assert list(by_visit([1, 2, 3, 4, 5], [2, 3])) == [[1, 2], [3, 4, 5]]
+    assert list(by_visit([1, 2], [])) == [[1], [2]]
+    assert list(by_visit([1, 2], [5])) == [[1], [2]], "counts that do not fit are no counts"
+
+
+def test_few_visits_do_not_claim_much() -> None:
+    assert summary([3.0])["confidence"] == 0
+    assert summary([3.0, 4.0, 5.0])["confidence"] == 0.75
+    assert summary([3.0] * 50)["confidence"] == 0.99
