@@ -2,7 +2,9 @@
 
 >>> import srdeploy
 >>> upscaler = srdeploy.open("espcn-x4")
->>> big = upscaler(srdeploy.read_picture("photo.png"))
+>>> big = upscaler(srdeploy.read_picture("photo.png"))     # or an array: uint8 or uint16, (H, W, 3) or (H, W)
+>>> for frame in srdeploy.stream("clip.mp4", "espcn-x4"):   # frame.picture, frame.pts * frame.time_base seconds
+...     show(frame.picture)
 
 Nothing heavy is imported until one of these names is used.
 """
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from srdeploy.media.pictures import read_picture, write_picture
     from srdeploy.picture import ColorTags, Frame, Picture
     from srdeploy.spec import ModelSpec
-    from srdeploy.upscale import Upscaler
+    from srdeploy.upscale import Upscaler, stream
     from srdeploy.upscale import open_upscaler as open
 
 __version__ = "0.1.0"
@@ -31,6 +33,7 @@ __all__ = [
     "__version__",
     "open",
     "read_picture",
+    "stream",
     "write_picture",
 ]
 
@@ -42,6 +45,7 @@ _LAZY = {
     "Upscaler": ("srdeploy.upscale", "Upscaler"),
     "open": ("srdeploy.upscale", "open_upscaler"),
     "read_picture": ("srdeploy.media.pictures", "read_picture"),
+    "stream": ("srdeploy.upscale", "stream"),
     "write_picture": ("srdeploy.media.pictures", "write_picture"),
 }
 

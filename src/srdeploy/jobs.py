@@ -42,6 +42,8 @@ class Done:
     tile: int | str
     exact: bool
     notes: tuple[str, ...]
+    retried: int = 0
+    """Results that were black or no numbers, and were computed again in fp32."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields of the contract's `run` answer."""
@@ -198,6 +200,7 @@ def _done(
     job: Job, upscaler: Upscaler, frames: int, seconds: float, height: int, width: int, notes: tuple[str, ...]
 ) -> Done:
     session = upscaler.session
+    retried, said = upscaler.log.take()
     return Done(
         input=str(job.input),
         output=str(job.output),
@@ -210,7 +213,8 @@ def _done(
         device=session.device,
         tile=upscaler.tile_for(height, width) or "none",
         exact=upscaler.exact,
-        notes=notes,
+        notes=(*notes, *said),
+        retried=retried,
     )
 
 

@@ -14,6 +14,8 @@ ELSEWHERE = {
     "python3 scripts/check": "it is what runs this test",
     "pip install '.[cpu]'": "the demo's environment is made so",
     "pip install '.[cpu,train]'": "this environment is made so",
+    "pip install '.[cpu,serve]'": "this environment is made so",
+    "srdeploy serve --port 8000": "it answers until it is stopped; tests/serve starts it",
 }
 """Commands that this test does not run, and why."""
 

@@ -19,6 +19,7 @@ PUBLIC = [
     "__version__",
     "open",
     "read_picture",
+    "stream",
     "write_picture",
 ]
 

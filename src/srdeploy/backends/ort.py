@@ -27,6 +27,9 @@ COMPUTES = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "FusedConv", "Q
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
 """Wheels that install the module `onnxruntime`; each overwrites the others' files."""
 
+_NO_MEMORY = ("alloc", "out of memory", "bfc_arena", "bfcarena")
+"""Words in what ONNX Runtime says when a device has too little memory."""
+
 Runner = Callable[[Mapping[str, np.ndarray[Any, Any]]], dict[str, np.ndarray[Any, Any]]]
 
 
@@ -91,7 +94,7 @@ class OrtSession(Session):
         except failures as error:
             reason = one_line(error)
             size = "x".join(str(side) for side in values.shape)
-            if isinstance(error, MemoryError) or "alloc" in reason.lower() or "out of memory" in reason.lower():
+            if isinstance(error, MemoryError) or any(word in str(error).lower() for word in _NO_MEMORY):
                 raise OutOfMemory(
                     f"{self.device} ran out of memory for {size} pixels; type a smaller --tile ({reason})"
                 ) from None

@@ -107,12 +107,12 @@ def choose(precision: Precision, device: str = "auto") -> str:
 
     With a GPU, or asked for one: ONNX Runtime on CUDA. On a CPU OpenVINO for int8 and bf16, which it computes faster,
     ONNX Runtime for fp32 and fp16, where its tiles are the whole picture bit for bit.
-    When none can be used, the last of them, which then says why.
+    When none can be used it is the one to install, which then says so.
     """
     if device != "cpu" and (device != "auto" or is_usable("ort", "ort cuda")):
         return "ort"
     order = ("openvino", "ort") if precision in ("int8", "bf16") else ("ort", "openvino")
-    return next((name for name in order if is_usable(name)), order[-1])
+    return next((name for name in order if is_usable(name)), "openvino" if precision == "bf16" else "ort")
 
 
 def is_usable(engine: str, row: str | None = None) -> bool:

@@ -129,6 +129,8 @@ def _summary(done: "list[Done]", skipped: "list[Skipped]", failed: "list[Failed]
     where = f"{done[0].output}: " if len(done) == 1 else ""
     if len(done) == 1 and frames == 1:
         what = "1 picture"
+    if retried := sum(d.retried for d in done):
+        extra += f", {retried} results computed again in fp32"
     first = done[0]
     tile = first.tile if first.exact else f"{first.tile} (approximate)"
     return (

@@ -8,6 +8,8 @@ from srdeploy.picture import Pixels
 from srdeploy.resample import phases
 
 _LEFT = 1
+_REACH = 2
+"""Samples on each side that a bicubic one is made of."""
 
 # Of FFmpeg's AVChromaLocation: where a chroma sample stands among its luma samples, down and across.
 # -1 = on the first of them, 0 = in their middle, 1 = on the last.
@@ -49,6 +51,13 @@ def enlarge_plane(
     Raises ValueError for another dtype, another number of axes, or an offset too large.
     """
     return enlarge_axes(plane, (scale, scale), offset, peak, a)
+
+
+def enlarge_rows(plane: Pixels, top: int, bottom: int, scale: int, peak: int = 255) -> Pixels:
+    """Rows scale * top .. scale * bottom of `enlarge_plane(plane, scale, peak=peak)`, from the few rows they need."""
+    first, last = max(top - _REACH, 0), min(bottom + _REACH, plane.shape[0])
+    part = enlarge_plane(plane[first:last], scale, peak=peak)
+    return part[(top - first) * scale : (bottom - first) * scale]
 
 
 def enlarge_axes(

@@ -18,7 +18,9 @@ def upscaler() -> Upscaler:
 @pytest.mark.parametrize(
     "given",
     [
-        np.zeros((8, 8, 3), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((0, 8, 3), np.uint8),
         "photo.png",
         Picture("rgb", (np.zeros((8, 8, 3), np.float32),)),
         Picture("rgb", (np.zeros((8, 8, 4), np.uint8),)),

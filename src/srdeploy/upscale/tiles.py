@@ -1,0 +1,207 @@
+"""A session over pixels of any size: in tiles that fit memory, every result looked at."""
+
+import math
+import threading
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from srdeploy.backends import Session
+from srdeploy.errors import ModelError, OutOfMemory
+from srdeploy.picture import Pixels
+from srdeploy.tiling import plan
+from srdeploy.upscale.guard import is_black
+from srdeploy.upscale.memory import free_bytes, resident_bytes
+
+TileChoice = int | Literal["auto", "none"]
+
+MOST_BYTES = 256 << 20
+"""What `auto` lets the network's tensors take at most; more makes nothing faster."""
+
+SMALL_BYTES = 64 << 20
+"""A picture that needs no more than this runs whole, and nothing is measured for it."""
+
+LEAST_TILE = 32
+"""When there is no memory for this many pixels by as many, there is none for anything."""
+
+TILES = tuple(sorted((part << power for power in range(5, 13) for part in (2, 3)), reverse=True))
+"""12288, 8192, 6144 ... 96, 64: few, so that what `auto` takes does not change with every megabyte of free memory."""
+
+_PROBE = 192
+_MARGIN = 1.25
+
+
+class Log:
+    """What an upscaler has to tell a person: sentences, each once, and how many results were computed again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._notes: dict[str, None] = {}
+        self._retried = 0
+
+    def say(self, text: str) -> None:
+        with self._lock:
+            self._notes[text] = None
+
+    def count_retry(self) -> None:
+        with self._lock:
+            self._retried += 1
+
+    def take(self) -> tuple[int, tuple[str, ...]]:
+        """How many results were computed again and what was said, since this was last asked."""
+        with self._lock:
+            found = self._retried, tuple(self._notes)
+            self._retried, self._notes = 0, {}
+            return found
+
+
+class Tiled:
+    """A session that takes any size. tile, halo: as in Upscaler. Several threads may call it.
+
+    fp32: opens the session that computes again what came out wrong.
+    """
+
+    def __init__(
+        self, session: Session, tile: TileChoice, halo: int | None, fp32: Callable[[], Session | None], log: Log
+    ) -> None:
+        self.session = session
+        self._tile = tile
+        self._halo = halo
+        self._fp32 = fp32
+        self._log = log
+        self._most: int | None = None
+        """A tile no larger than this, once memory has run out."""
+        self._chosen: dict[tuple[int, int], int | None] = {}
+        self._bytes_per_pixel: float | None = None
+        self._lock = threading.Lock()
+
+    def tile_for(self, height: int, width: int) -> int | None:
+        """The tile side that a picture of this size is cut by; None = it runs whole."""
+        if self._tile == "none" or self._halo is None:
+            return None
+        if self._tile != "auto":
+            return self._tile if self._most is None else min(self._tile, self._most)
+        with self._lock:
+            if (height, width) not in self._chosen:
+                self._chosen[height, width] = self._choose(height, width, self._halo)
+            chosen = self._chosen[height, width]
+        if self._most is None or (chosen is None and max(height, width) <= self._most):
+            return chosen
+        return self._most if chosen is None else min(chosen, self._most)
+
+    def __call__(self, pixels: Pixels, peak: int, out: Pixels) -> None:
+        """Enlarge (H, W, C) integers, 0 .. peak, into `out`, (sH, sW, C) of the same dtype and any strides."""
+        height, width, _ = pixels.shape
+        padded = _pad(pixels, self.session.spec.multiple)
+        while True:
+            tile = self.tile_for(height, width)
+            try:
+                return self._fill(padded, peak, out, tile)
+            except (OutOfMemory, MemoryError) as error:
+                self._halve(tile or max(height, width), error)
+
+    def _fill(self, padded: Pixels, peak: int, out: Pixels, tile: int | None) -> None:
+        scale, multiple = self.session.spec.scale, self.session.spec.multiple
+        for box in plan(padded.shape[0], padded.shape[1], tile, self._halo or 0, multiple):
+            r, c = box.rows, box.columns
+            given = padded[r.read : r.read + r.size, c.read : c.read + c.size]
+            place = out[r.keep * scale : r.keep_end * scale, c.keep * scale : c.keep_end * scale]
+            if place.shape[:2] == (given.shape[0] * scale, given.shape[1] * scale):
+                self._enlarge(given, peak, place)
+                continue
+            big = np.empty((given.shape[0] * scale, given.shape[1] * scale, given.shape[2]), out.dtype)
+            self._enlarge(given, peak, big)
+            top, left = (r.keep - r.read) * scale, (c.keep - c.read) * scale
+            # Rows and columns that only pad the picture to the network's multiple have no place in it.
+            place[...] = big[top : top + place.shape[0], left : left + place.shape[1]]
+
+    def _enlarge(self, given: Pixels, peak: int, big: Pixels) -> None:
+        """One box through the session; at fp32 once more when what comes out is no result."""
+        if infer(self.session, given, peak, big) == "sound":
+            return
+        self._log.count_retry()
+        again = self.session if self.session.arithmetic == "fp32" else self._fp32()
+        name, arithmetic = self.session.path.name, self.session.arithmetic
+        if again is None:
+            raise ModelError(
+                f"{name} gives black or no numbers in {arithmetic}, and there is no fp32 file of it to compute that "
+                "again; type: srdeploy export and what it was made from"
+            )
+        found = infer(again, given, peak, big)
+        if found == "no numbers":
+            raise ModelError(
+                f"{again.path.name} gives values that are not finite in fp32 too; export it from sound weights"
+            )
+        if found == "black":
+            self._log.say(f"{again.path.name} gives black where the picture is not, in fp32 too")
+        else:
+            self._log.say(f"{name} gave black or no numbers in {arithmetic}; those parts were computed again in fp32")
+
+    def _halve(self, tile: int, error: Exception) -> None:
+        """Note that a tile was too large. Raises what was raised when there is no smaller one to try."""
+        smaller = tile // 2
+        if self._tile == "none" or self._halo is None or smaller < LEAST_TILE:
+            if isinstance(error, OutOfMemory):
+                raise error
+            raise OutOfMemory(f"memory ran out for a tile of {tile}; close other programs") from None
+        with self._lock:
+            self._most = smaller if self._most is None else min(self._most, smaller)
+        self._log.say("memory ran out; gone on with smaller tiles, which give the same result")
+
+    def _choose(self, height: int, width: int, halo: int) -> int | None:
+        spec = self.session.spec
+        estimate = max(1, spec.activation_bytes)
+        if height * width * estimate <= SMALL_BYTES:
+            return None
+        # The result has an address, but its memory is taken only as it is written.
+        result = height * width * spec.scale**2 * 3 * (1 if spec.pixels == "uint8" else 2)
+        free = free_bytes(result)
+        budget = MOST_BYTES if free is None else min(MOST_BYTES, free // 2)
+        if self._bytes_per_pixel is None and budget >= SMALL_BYTES // 2:
+            self._bytes_per_pixel = self._measured(estimate)
+        pixels = int(budget / (self._bytes_per_pixel or estimate))
+        if height * width <= pixels:
+            return None
+        side = math.isqrt(pixels) - 2 * halo
+        return next((tile for tile in TILES if tile <= side), LEAST_TILE)
+
+    def _measured(self, estimate: int) -> float:
+        """Bytes that this engine takes for each input pixel; engines keep what they took, so that it can be seen."""
+        spec = self.session.spec
+        dtype = np.uint8 if spec.pixels == "uint8" else np.float32
+        side = -(-_PROBE // spec.multiple) * spec.multiple
+        small = -(-16 // spec.multiple) * spec.multiple
+        try:
+            self.session.run(np.zeros((1, small, small, spec.channels), dtype))
+            before = resident_bytes()
+            self.session.run(np.zeros((1, side, side, spec.channels), dtype))
+            after = resident_bytes()
+        except OutOfMemory:
+            return 4 * estimate
+        if before is None or after is None:
+            return estimate
+        # Memory that was given back before, and not to the system, does not show: never less than a quarter.
+        return max(estimate / 4, min(4 * estimate, _MARGIN * (after - before) / side**2))
+
+
+def infer(session: Session, given: Pixels, peak: int, big: Pixels) -> Literal["sound", "black", "no numbers"]:
+    """(H, W, C) integers through a uint8 or a float session into `big`, and what came out."""
+    if session.spec.pixels == "uint8":
+        session.run(given[None], big[None])
+    else:
+        values = session.run((given.astype(np.float32) / np.float32(peak))[None])[0]
+        if not np.isfinite(values).all():
+            return "no numbers"
+        np.clip(values, 0, 1, out=values)
+        values *= np.float32(peak)
+        big[...] = np.rint(values, out=values)
+    return "black" if is_black(given, big, peak) else "sound"
+
+
+def _pad(pixels: Pixels, multiple: int) -> Pixels:
+    """Repeat the last row and column until both sides are a multiple of what the network needs."""
+    bottom, right = -pixels.shape[0] % multiple, -pixels.shape[1] % multiple
+    if not bottom and not right:
+        return pixels
+    return np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="edge")

@@ -1,0 +1,246 @@
+"""Pictures of every layout through a network: colour, chroma and alpha around its tiles."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from srdeploy.backends import Session
+from srdeploy.errors import InputError, ModelError, OutOfMemory
+from srdeploy.media.colour import rgb_from_ycbcr, rgb_from_yuv, ycbcr_from_rgb, yuv_from_rgb
+from srdeploy.media.enlarge import chroma_offset, enlarge_plane, enlarge_rows
+from srdeploy.picture import Frame, Picture, Pixels
+from srdeploy.upscale.tiles import Log, TileChoice, Tiled
+
+BAND = 1 << 20
+"""Pixels of the result whose colour is converted at once: what is between in float stays in the processor's cache."""
+
+Kind = TypeVar("Kind", Picture, Frame, Pixels)
+
+
+class Upscaler:
+    """Enlarges pictures by the network's scale: `upscaler(picture)`, tiled exactly when the picture is large.
+
+    tile: side of a tile in input pixels, "none" for the whole picture at once, "auto" to choose by free memory. The
+    halo read around each tile is the network's receptive radius, so a tiled result is the whole result; `overlap`
+    replaces it, and a smaller overlap than the halo (or any overlap of a network without one) gives an approximate
+    result. When memory runs out all the same, tiles are halved.
+    deep: opens the float file of the same model, for pictures of more than 8 bits; it is called once, when needed.
+    fp32: opens the fp32 file of the same model; results that are black or no numbers are computed again by it.
+
+    Luma networks enlarge luma; chroma follows by bicubic (Keys 1981, a = -0.5) at its own siting. RGB
+    networks get RGB. Alpha follows by bicubic. Several threads may call one upscaler.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        tile: TileChoice = "auto",
+        overlap: int | None = None,
+        deep: Callable[[], Session] | None = None,
+        fp32: Callable[[], Session | None] | None = None,
+    ) -> None:
+        spec = session.spec
+        _check_plan(tile, overlap)
+        if isinstance(tile, int) and spec.halo is None and overlap is None:
+            raise ModelError(
+                f"--tile {tile} was asked, but {spec.name} has no finite halo: type --tile none, or --overlap N "
+                "for an approximate result"
+            )
+        self.session = session
+        self.scale = spec.scale
+        self.exact = overlap is None or (spec.halo is not None and overlap >= spec.halo)
+        self.log = Log()
+        """What a person is to be told; `log.take()` gives it and forgets it."""
+        self._tile = tile
+        self._halo = spec.halo if overlap is None else overlap
+        self._fp32 = _Once(fp32)
+        self._deep = _Once(deep)
+        self._network = Tiled(session, tile, self._halo, self._fp32, self.log)
+        self._deep_network: Tiled | None = None
+
+    def __call__(self, picture: Kind) -> Kind:
+        """Enlarge a Picture, a Frame, or an array of uint8 or uint16: (H, W) or (H, W, 3) RGB; its like comes back.
+
+        Depth, layout, subsampling and tags stay as they are; so do the times of a frame. Raises ModelError when the
+        picture has more than 8 bits and the model has no float file, InputError for what is no picture, OutOfMemory
+        when there is too little for the result itself.
+        """
+        given: Any = picture
+        result: Any
+        if isinstance(given, Frame):
+            result = replace(given, picture=self._picture(given.picture))
+        elif isinstance(given, np.ndarray):
+            result = self._picture(_picture_of(given)).planes[0]
+        else:
+            result = self._picture(given)
+        return cast(Kind, result)
+
+    def stream(self, frames: Iterable[Kind]) -> Iterator[Kind]:
+        """Enlarge pictures, frames or arrays as they come, in order; the next one while its taker is at work."""
+        with ThreadPoolExecutor(1, thread_name_prefix="upscale") as pool:
+            waiting: Future[Kind] | None = None
+            for frame in frames:
+                coming = pool.submit(self, frame)
+                if waiting is not None:
+                    yield waiting.result()
+                waiting = coming
+            if waiting is not None:
+                yield waiting.result()
+
+    def tile_for(self, height: int, width: int) -> int | None:
+        """The tile side that a picture of this size is cut by; None = it runs whole."""
+        return self._network.tile_for(height, width)
+
+    def session_for(self, depth: int) -> Session:
+        """The session that pictures of so many bits go through; raises ModelError when the model has none."""
+        return self._network_for(depth).session
+
+    def _picture(self, picture: Picture) -> Picture:
+        _check_picture(picture)
+        network = self._network_for(picture.depth)
+        try:
+            by = self._by_rgb if self.session.spec.channels == 3 else self._by_luma
+            result = by(network, picture)
+            if picture.alpha is None:
+                return result
+            return replace(result, alpha=self._enlarged(picture.alpha, picture.peak))
+        except MemoryError:
+            height, width = picture.height * self.scale, picture.width * self.scale
+            raise OutOfMemory(
+                f"there is not enough memory for a result of {width}x{height}; close other programs, or cut the picture"
+            ) from None
+
+    def _network_for(self, depth: int) -> Tiled:
+        if depth == 8 or self.session.spec.pixels == "float":
+            return self._network
+        if self._deep_network is None:
+            session = self._deep()
+            if session is None:
+                raise ModelError(
+                    f"the picture has {depth} bits and {self.session.path.name} takes 8; "
+                    "type -m with the model's .float.onnx file"
+                )
+            # Were two threads here at once, each would use its own from the same session.
+            self._deep_network = Tiled(session, self._tile, self._halo, lambda: session, self.log)
+        return self._deep_network
+
+    def _run(self, network: Tiled, pixels: Pixels, peak: int, out: Pixels | None = None) -> Pixels:
+        """(H, W, C) integers to (sH, sW, C) of the same dtype, in `out` where it is given."""
+        if out is None:
+            height, width, channels = pixels.shape
+            out = np.empty((height * self.scale, width * self.scale, channels), pixels.dtype)
+        network(pixels, peak, out)
+        return out
+
+    def _enlarged(self, plane: Pixels, peak: int) -> Pixels:
+        """A plane by bicubic, in bands: nothing of the result's size is between."""
+        big = np.empty((plane.shape[0] * self.scale, plane.shape[1] * self.scale), plane.dtype)
+        for top, bottom in self._bands(plane):
+            big[top * self.scale : bottom * self.scale] = enlarge_rows(plane, top, bottom, self.scale, peak)
+        return big
+
+    def _bands(self, plane: Pixels) -> Iterator[tuple[int, int]]:
+        """Rows of an input plane, few enough that their result has some BAND pixels."""
+        step = max(1, BAND // (self.scale**2 * plane.shape[1]))
+        for top in range(0, plane.shape[0], step):
+            yield top, min(top + step, plane.shape[0])
+
+    def _by_luma(self, network: Tiled, picture: Picture) -> Picture:
+        if picture.layout == "rgb":
+            return replace(picture, planes=(self._rgb_by_luma(network, picture.planes[0], picture.peak),))
+        luma = self._run(network, picture.planes[0][:, :, None], picture.peak)[:, :, 0]
+        if picture.layout == "gray":
+            return replace(picture, planes=(luma,))
+        return replace(picture, planes=(luma, *self._chroma(picture, luma.shape[0], luma.shape[1])))
+
+    def _rgb_by_luma(self, network: Tiled, rgb: Pixels, peak: int) -> Pixels:
+        """Luma is enlarged into the place of red, and colour is put around it band by band."""
+        height, width, _ = rgb.shape
+        planes = [np.empty((height, width), rgb.dtype) for _ in range(3)]
+        for top, bottom in self._bands(rgb):
+            for plane, part in zip(planes, ycbcr_from_rgb(rgb[top:bottom], peak), strict=True):
+                plane[top:bottom] = part
+        y, *chroma = planes
+        result = np.empty((height * self.scale, width * self.scale, 3), rgb.dtype)
+        self._run(network, y[:, :, None], peak, result[:, :, :1])
+        for top, bottom in self._bands(rgb):
+            band = result[top * self.scale : bottom * self.scale]
+            blue, red = (enlarge_rows(plane, top, bottom, self.scale, peak) for plane in chroma)
+            band[...] = rgb_from_ycbcr(np.ascontiguousarray(band[:, :, 0]), blue, red, peak)
+        return result
+
+    def _chroma(self, picture: Picture, height: int, width: int) -> list[Pixels]:
+        across, down = picture.subsampling
+        offset = chroma_offset(picture.subsampling, picture.color.chroma_location, self.scale)
+        # A chroma plane of an odd side covers one luma sample more than there is.
+        rows, columns = -(-height // down), -(-width // across)
+        return [
+            enlarge_plane(plane, self.scale, offset=offset, peak=picture.peak)[:rows, :columns]
+            for plane in picture.planes[1:]
+        ]
+
+    def _by_rgb(self, network: Tiled, picture: Picture) -> Picture:
+        if picture.layout == "gray":
+            rgb = np.repeat(picture.planes[0][:, :, None], 3, axis=2)
+            big = self._run(network, rgb, picture.peak)
+            return replace(picture, planes=(ycbcr_from_rgb(big, picture.peak)[0],))
+        rgb = picture.planes[0] if picture.layout == "rgb" else rgb_from_yuv(picture)
+        big = self._run(network, rgb, picture.peak)
+        if picture.layout == "rgb":
+            return replace(picture, planes=(big,))
+        return yuv_from_rgb(big, picture)
+
+
+class _Once:
+    """Opens a session when it is first asked for, and only then; None when there is nothing to open."""
+
+    def __init__(self, opens: Callable[[], Session | None] | None) -> None:
+        self._opens = opens
+        self._session: Session | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Session | None:
+        with self._lock:
+            if self._session is None and self._opens is not None:
+                self._session = self._opens()
+            return self._session
+
+
+def _picture_of(pixels: Pixels) -> Picture:
+    """A Picture of an array (H, W) or (H, W, 3) of uint8 or uint16; InputError for any other."""
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3):
+        raise InputError(
+            f"an upscaler takes uint8 or uint16 arrays of shape (H, W) or (H, W, 3); it was given {pixels.dtype} of "
+            f"shape {pixels.shape}"
+        )
+    return Picture("gray" if pixels.ndim == 2 else "rgb", (pixels,), depth=8 * pixels.itemsize)
+
+
+def _check_plan(tile: object, overlap: object) -> None:
+    """Raise ModelError for a tile or an overlap that is none; Python callers come here without the command's checks."""
+    if tile not in ("auto", "none") and not (isinstance(tile, int) and tile >= 1):
+        raise ModelError(f"--tile {tile} was asked; type a number of pixels from 1 on, or auto, or none")
+    if overlap is not None and not (isinstance(overlap, int) and overlap >= 0):
+        raise ModelError(f"--overlap {overlap} was asked; type a number of pixels from 0 on, or leave it out")
+
+
+def _check_picture(picture: object) -> None:
+    """Raise InputError for anything but a Picture whose planes have the shape and dtype that it says."""
+    if not isinstance(picture, Picture):
+        raise InputError(
+            f"an upscaler takes a Picture, a Frame or an array, not {type(picture).__name__}; type "
+            "srdeploy.read_picture(path), or give uint8 pixels of shape (H, W, 3)"
+        )
+    count, sides = (3 if picture.layout == "yuv" else 1), ((3,) if picture.layout == "rgb" else ())
+    for plane in picture.planes:
+        if plane.dtype != picture.dtype or plane.ndim != 2 + len(sides) or plane.shape[2:] != sides or 0 in plane.shape:
+            raise InputError(
+                f"a {picture.layout} picture of {picture.depth} bits has {picture.dtype} planes of shape "
+                f"{('H', 'W', *sides)}; it was given {plane.dtype} of shape {plane.shape}"
+            )
+    if len(picture.planes) != count:
+        raise InputError(f"a {picture.layout} picture has {count} planes; it was given {len(picture.planes)}")

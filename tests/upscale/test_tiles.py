@@ -1,0 +1,208 @@
+"""Memory that runs out, results that are none, and engines that are not what they say: through the seam, by fakes."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import srdeploy
+from srdeploy import zoo
+from srdeploy.backends import Session, open_session, session
+from srdeploy.backends.onnxfile import read_spec
+from srdeploy.errors import DeviceError, ModelError, OutOfMemory
+from srdeploy.picture import Picture, Pixels
+from srdeploy.upscale import Upscaler, tiles
+
+FILE = zoo.find("espcn-x2")
+
+
+class Fake(Session):
+    """Enlarges by repeating pixels; `before` may raise or change what comes out. `sizes` are those it was given."""
+
+    def __init__(
+        self,
+        before: Callable[[int, Pixels], float | None] = lambda call, pixels: None,
+        pixels: Any = "uint8",
+        arithmetic: str = "fp16",
+        device: str = "cpu",
+        **facts: Any,
+    ) -> None:
+        spec = replace(read_spec(FILE), pixels=pixels, **facts)
+        super().__init__(spec, FILE, "ort", device, arithmetic)
+        self.before = before
+        self.sizes: list[tuple[int, int]] = []
+
+    def _infer(self, pixels: Pixels, out: Pixels) -> None:
+        self.sizes.append(pixels.shape[1:3])
+        spoilt = self.before(len(self.sizes), pixels)
+        out[...] = pixels.repeat(self.spec.scale, 1).repeat(self.spec.scale, 2)
+        if spoilt is not None:
+            out[...] = spoilt
+
+
+def gray(height: int, width: int, depth: int = 8, seed: int = 0) -> Picture:
+    dtype = np.uint8 if depth == 8 else np.uint16
+    plane = np.random.default_rng(seed).integers(50, (1 << depth) - 1, (height, width), dtype)
+    return Picture("gray", (plane,), depth)
+
+
+def larger(picture: Picture) -> Pixels:
+    return picture.planes[0].repeat(2, 0).repeat(2, 1)
+
+
+def test_nan_on_frame_7_is_computed_again_in_fp32() -> None:
+    exact = Fake(pixels="float", arithmetic="fp32")
+    fake = Fake(lambda call, _: np.nan if call == 7 else None, pixels="float")
+    upscaler = Upscaler(fake, fp32=lambda: exact)
+    frames = [gray(20, 30, 10, seed) for seed in range(10)]
+    for frame, big in zip(frames, upscaler.stream(frames), strict=True):
+        assert np.array_equal(big.planes[0], larger(frame))
+    assert (len(fake.sizes), len(exact.sizes)) == (10, 1)
+    retried, notes = upscaler.log.take()
+    assert retried == 1
+    assert "no numbers in fp16; those parts were computed again in fp32" in notes[0]
+    assert upscaler.log.take() == (0, ())
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_black_where_the_picture_is_not(whole: bool) -> None:
+    """uint8 cannot say NaN: an engine makes 0 of it, in the whole result or in as much as one value reaches."""
+
+    def spoil(call: int, pixels: Pixels) -> float | None:
+        return 0 if whole else None
+
+    class Partly(Fake):
+        def _infer(self, pixels: Pixels, out: Pixels) -> None:
+            super()._infer(pixels, out)
+            out[:, 10:24, 30:44] = 0
+
+    fake = Fake(spoil) if whole else Partly()
+    upscaler = Upscaler(fake, fp32=lambda: Fake(arithmetic="fp32"))
+    picture = gray(40, 50)
+    assert np.array_equal(upscaler(picture).planes[0], larger(picture))
+    assert upscaler.log.take()[0] == 1
+
+
+def test_black_pictures_stay_black() -> None:
+    upscaler = Upscaler(Fake())
+    dark = np.full((30, 40), 20, np.uint8)
+    dark[5, 5] = 255  # one bright pixel may drown
+    assert upscaler(dark).max() == 255
+    upscaler = Upscaler(Fake(lambda call, pixels: 0))
+    assert not upscaler(dark).any()
+    assert upscaler.log.take()[0] == 0
+
+
+def test_what_fp32_cannot_mend_is_an_error() -> None:
+    with pytest.raises(ModelError, match=r"no fp32 file of it.*srdeploy export"):
+        Upscaler(Fake(lambda call, pixels: 0))(gray(20, 20))
+    broken = Fake(lambda call, pixels: np.inf, pixels="float", arithmetic="fp32")
+    with pytest.raises(ModelError, match="not finite in fp32 too"):
+        Upscaler(broken)(gray(20, 20))
+    assert len(broken.sizes) == 2
+
+
+@pytest.mark.parametrize(("tile", "end"), [("auto", 75), (150, 37)])
+def test_out_of_memory_twice_halves_the_tile_twice(tile: Any, end: int) -> None:
+    def before(call: int, pixels: Pixels) -> None:
+        if call <= 2:
+            raise OutOfMemory("cpu ran out of memory for these pixels; type a smaller --tile")
+
+    fake = Fake(before)
+    upscaler = Upscaler(fake, tile)
+    picture = gray(200, 301)
+    assert np.array_equal(upscaler(picture).planes[0], larger(picture))
+    assert upscaler.tile_for(200, 301) == end
+    _, notes = upscaler.log.take()
+    assert notes == ("memory ran out; gone on with smaller tiles, which give the same result",)
+    before_again = len(fake.sizes)
+    upscaler(picture)  # remembered: the next picture begins with what fitted
+    assert len(set(fake.sizes[before_again:])) == 1
+
+
+def test_no_tile_is_small_enough() -> None:
+    def before(call: int, pixels: Pixels) -> None:
+        raise OutOfMemory("cpu ran out of memory")
+
+    with pytest.raises(OutOfMemory):
+        Upscaler(Fake(before))(gray(200, 300))
+    fake = Fake(before)
+    with pytest.raises(OutOfMemory, match="cpu ran out"):
+        Upscaler(fake, "none")(gray(200, 300))
+    assert len(fake.sizes) == 1
+
+
+def test_tiles_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [4 << 30]
+    monkeypatch.setattr(tiles, "free_bytes", lambda reserved: max(0, free[0] - reserved))
+    sizes = (400, 500), (2000, 3000)
+    facts = {"activation_bytes": 1000}
+    chosen = []
+    for amount in (4 << 30, 300 << 20, 100 << 20, 1 << 20):
+        free[0] = amount
+        chosen.append([Upscaler(Fake(**facts)).tile_for(*size) for size in sizes])
+    assert chosen[0][0] is None  # small: runs whole
+    large = [tile for _, tile in chosen]
+    assert all(tile is not None for tile in large)
+    assert large == sorted(large, reverse=True) and large[-1] == tiles.LEAST_TILE  # type: ignore[type-var]
+    assert set(large) <= {*tiles.TILES, tiles.LEAST_TILE}
+
+
+@pytest.mark.parametrize("shape", [(211, 307, 3), (211, 307)])
+@pytest.mark.parametrize("name", ["espcn-x2", "espcn-x3"])
+def test_tiled_is_whole_byte_for_byte(name: str, shape: tuple[int, ...]) -> None:
+    """Through colour conversion and chroma in bands, too."""
+    pixels = np.random.default_rng(2).integers(0, 256, shape, np.uint8)
+    whole = srdeploy.open(name, tile="none", precision="fp32", backend="ort", device="cpu", threads=1)
+    tiled = srdeploy.open(name, tile=64, precision="fp32", backend="ort", device="cpu", threads=1)
+    assert np.array_equal(whole(pixels), tiled(pixels))
+    deep = pixels.astype(np.uint16) * 257
+    assert np.array_equal(whole(deep), tiled(deep))
+
+
+def test_several_threads_and_the_same_bytes() -> None:
+    upscaler = srdeploy.open("espcn-x2", tile=48, device="cpu", threads=1)
+    pictures = [np.random.default_rng(i).integers(0, 256, (60 + i, 90, 3), np.uint8) for i in range(4)]
+    pictures[3] = pictures[3].astype(np.uint16) * 257
+    expected = [upscaler(picture) for picture in pictures]
+    upscaler = srdeploy.open("espcn-x2", tile=48, device="cpu", threads=1)
+    wrong: list[int] = []
+
+    def work(index: int) -> None:
+        for _ in range(3):
+            if not np.array_equal(upscaler(pictures[index]), expected[index]):
+                wrong.append(index)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+class Liar(Fake):
+    """Says CUDA, and computes on the CPU."""
+
+    def devices_used(self) -> set[str]:
+        return {"cpu"}
+
+
+@pytest.mark.parametrize("asked", ["cuda", "cuda:0", "auto"])
+def test_an_engine_that_says_cuda_and_runs_on_the_cpu(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(path: Path, device: str, threads: int | None, precision: Any) -> Session:
+        return Liar(device="cuda:0")
+
+    monkeypatch.setitem(session.ENGINES, "ort", lambda: session.Engine(opened, {"ort cuda": lambda: ["cuda:0"]}))
+    with pytest.raises(DeviceError, match=r"computes espcn-x2\S* on cpu; type: --device cpu"):
+        open_session(FILE, device=asked)
+
+
+def test_a_session_on_another_device_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(session.ENGINES, "ort", lambda: session.Engine(lambda *_: Fake(device="cpu"), {}))
+    with pytest.raises(DeviceError, match=r"--device cuda:1 was asked"):
+        open_session(FILE, "ort", "cuda:1")
