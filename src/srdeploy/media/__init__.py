@@ -1,6 +1,8 @@
 """Pictures and videos in files: the only door to OpenCV and PyAV."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from srdeploy.errors import OutputError
 from srdeploy.media.base import DEFAULT_OPTIONS, EncodeOptions, Reader, Writer
@@ -23,10 +25,20 @@ def open_reader(path: Path, threads: int | None = None) -> Reader:
     return PictureReader(path)
 
 
-def open_writer(path: Path, like: Reader, width: int, height: int, options: EncodeOptions = DEFAULT_OPTIONS) -> Writer:
+def open_writer(
+    path: Path,
+    like: Reader,
+    width: int,
+    height: int,
+    options: EncodeOptions = DEFAULT_OPTIONS,
+    key: Mapping[str, Any] | None = None,
+    must_go_on: bool = False,
+) -> Writer:
     """Open a result of `width` x `height` pixels; all that is not pixels comes from the source of `like`.
 
-    The suffix of `path` names the format. Raises OutputError, before anything is computed, when the format cannot hold
+    The suffix of `path` names the format. key: what the bytes of a video depend on beside the source and the options;
+    work on a video that was stopped is gone on with when all of it is the same, and else started anew, or refused when
+    it must_go_on. Raises OutputError, before anything is computed, when the format cannot hold
     the size, the depth, the alpha or a stream of the source, or when `path` is the source itself.
     """
     if path.exists() and path.samefile(like.path):
@@ -42,4 +54,4 @@ def open_writer(path: Path, like: Reader, width: int, height: int, options: Enco
 
     if not isinstance(like, VideoReader):
         raise TypeError(f"a reader of open_reader is needed, not {type(like).__name__}")
-    return VideoWriter(path, like, width, height, options)
+    return VideoWriter(path, like, width, height, options, key, must_go_on)

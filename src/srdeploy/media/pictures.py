@@ -134,6 +134,8 @@ class PictureWriter:
     def __init__(self, path: Path, like: PictureReader, width: int, height: int) -> None:
         check_picture_target(path, width, height, like.picture)
         self.path = path
+        self.begun = 0
+        self._done = False
         self._keeps_icc = _takes_icc(path, like.picture)
         self.notes = _lost(path, like.picture, self._keeps_icc)
         self._size = (width, height)
@@ -147,9 +149,22 @@ class PictureWriter:
             raise ValueError(f"a frame of {frame.picture.width}x{frame.picture.height} for a picture of {self._size}")
         self._picture = frame.picture
 
+    def kept(self) -> int:
+        """Nothing: half a picture is none."""
+        return 0
+
     def keep_partial(self) -> Path | None:
         """None: half a picture is none."""
         return None
+
+    def finish(self) -> None:
+        """Write the picture, if that is not done yet."""
+        if self._done:
+            return
+        if self._picture is None:
+            raise OutputError(f"{self.path} would hold no picture; nothing was written")
+        write_picture(self.path, self._picture if self._keeps_icc else replace(self._picture, icc=None))
+        self._done = True
 
     def __enter__(self) -> Self:
         return self
@@ -158,9 +173,7 @@ class PictureWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            if self._picture is None:
-                raise OutputError(f"{self.path} would hold no picture; nothing was written")
-            write_picture(self.path, self._picture if self._keeps_icc else replace(self._picture, icc=None))
+            self.finish()
 
 
 def _picture(path: Path, data: bytes, max_pixels: int) -> Picture:
