@@ -10,6 +10,7 @@ import numpy as np
 from srdeploy import zoo
 from srdeploy.backends import Session, open_session
 from srdeploy.errors import DeviceError, InputError, ModelError
+from srdeploy.media.alpha import with_colour_under_alpha
 from srdeploy.media.colour import rgb_from_ycbcr, rgb_from_yuv, ycbcr_from_rgb, yuv_from_rgb
 from srdeploy.media.enlarge import chroma_offset, enlarge_plane
 from srdeploy.picture import Picture, Pixels
@@ -63,6 +64,7 @@ class Upscaler:
         no Picture.
         """
         _check_picture(picture)
+        picture = with_colour_under_alpha(picture)
         session = self._session_for(picture.depth)
         if session.spec.channels == 3:
             result = self._by_rgb(session, picture)
