@@ -1,6 +1,7 @@
 """Colour under transparent pixels, which nobody sees until an enlargement mixes it into its neighbours."""
 
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,13 +27,13 @@ def with_colour_under_alpha(picture: Picture) -> Picture:
 
 def _spread(colour: Pixels, alpha: Pixels, peak: int) -> Pixels:
     weight = alpha.astype(np.float32) / peak
-    weighted = colour.astype(np.float32) * (weight if colour.ndim == 2 else weight[:, :, None])
-    levels = [(weighted, weight)]
-    while max(weight.shape) > 1:
-        size = (max(1, -(-weight.shape[1] // 2)), max(1, -(-weight.shape[0] // 2)))
-        weighted = cv2.resize(weighted, size, interpolation=cv2.INTER_AREA)
-        weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-        levels.append((weighted, weight))
+    weighted: Any = colour.astype(np.float32) * (weight if colour.ndim == 2 else weight[:, :, None])
+    levels: list[tuple[Any, Any]] = [(weighted, weight)]
+    while max(levels[-1][1].shape) > 1:
+        height, width = levels[-1][1].shape
+        size = (-(-width // 2), -(-height // 2))
+        weighted, smaller = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in levels[-1])
+        levels.append((weighted, smaller))
     found = _divided(*levels.pop())
     for weighted, weight in reversed(levels):
         found = cv2.resize(found, (weight.shape[1], weight.shape[0]), interpolation=cv2.INTER_LINEAR)
@@ -41,7 +42,6 @@ def _spread(colour: Pixels, alpha: Pixels, peak: int) -> Pixels:
     return np.rint(np.clip(found, 0, peak)).astype(colour.dtype)
 
 
-def _divided(weighted: Pixels, weight: Pixels) -> Pixels:
+def _divided(weighted: Any, weight: Any) -> Any:
     share = np.maximum(weight, np.float32(1e-12))
-    result: Pixels = weighted / (share if weighted.ndim == weight.ndim else share[..., None])
-    return result
+    return weighted / (share if weighted.ndim == weight.ndim else share[..., None])
