@@ -1,6 +1,8 @@
 """Fixtures shared by all tests: where the big data lies, and pictures and clips that need none of it."""
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +55,19 @@ def aside(request: pytest.FixtureRequest) -> Callable[[str], Path]:
         return folder
 
     return install
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> Callable[..., None]:
+    """Run the ffmpeg binary; strings are split into words, paths are not. A test that needs it skips without it."""
+    if shutil.which("ffmpeg") is None or shutil.which("ffprobe") is None:
+        pytest.skip("the ffmpeg and ffprobe binaries are not installed")
+
+    def run(*arguments: object) -> None:
+        words = [word for a in arguments for word in ([str(a)] if isinstance(a, Path) else shlex.split(str(a)))]
+        subprocess.run(["ffmpeg", "-v", "error", "-y", *words], check=True, stdin=subprocess.DEVNULL)
+
+    return run
 
 
 def _foreign_rgb(opset: int, ir_version: int, spread: float) -> Any:

@@ -2,7 +2,9 @@
 
 import threading
 import time
+from _thread import interrupt_main
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +49,7 @@ class Sink:
     """A writer that keeps what it gets, slowly if asked, and fails at a frame if asked."""
 
     path = Path("sink")
+    begun = 0
 
     def __init__(self, delay: float = 0.0, fails_at: int | None = None) -> None:
         self.got: list[Frame] = []
@@ -58,6 +61,12 @@ class Sink:
             raise OutputError("disk full")
         time.sleep(self.delay)
         self.got.append(frame)
+
+    def kept(self) -> int:
+        return 0
+
+    def finish(self) -> None:
+        pass
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +110,7 @@ def test_a_failing_writer_stops_the_others() -> None:
     with pytest.raises(OutputError, match="disk full"):
         upscale_stream(source, lambda p: p, Sink(fails_at=5))
     assert source.given < 100
-    assert not [t for t in threading.enumerate() if t.name in ("decode", "encode")]
+    assert not [t for t in threading.enumerate() if t.name in ("decode", "enlarge", "encode")]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyboardInterrupt()])
@@ -116,8 +125,53 @@ def test_a_failing_network_stops_the_others(error: BaseException) -> None:
     with pytest.raises(type(error)):
         upscale_stream(source, fail, Sink())
     assert source.given < 100
-    assert not [t for t in threading.enumerate() if t.name in ("decode", "encode")]
+    assert not [t for t in threading.enumerate() if t.name in ("decode", "enlarge", "encode")]
 
 
 def test_no_frames() -> None:
     assert upscale_stream(Source(0), lambda p: p, Sink()) == 0
+
+
+def test_a_frame_like_the_one_before_is_not_computed_again() -> None:
+    class Still(Source):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                yield replace(frame, picture=_picture(frame.pts // 10_000))
+
+    computed, sink = [], Sink()
+
+    def enlarge(picture: Picture) -> Picture:
+        computed.append(int(picture.planes[0][0, 0]))
+        return picture
+
+    upscale_stream(Still(300), enlarge, sink)
+    assert computed == list(range(9))
+    assert [int(f.picture.planes[0][0, 0]) for f in sink.got] == [i * i // 10_000 for i in range(300)]
+
+
+def test_frames_that_are_there_already_are_passed_over() -> None:
+    sink, computed = Sink(), []
+    sink.begun = 40
+
+    def enlarge(picture: Picture) -> Picture:
+        computed.append(picture)
+        return picture
+
+    assert upscale_stream(Source(50), enlarge, sink) == 50
+    assert len(computed) == 10
+    assert [f.pts for f in sink.got] == [i * i for i in range(40, 50)]
+
+
+def test_an_engine_that_takes_long_does_not_hold_up_an_interruption() -> None:
+    released = threading.Event()
+
+    def long(picture: Picture) -> Picture:
+        interrupt_main()
+        released.wait(30)
+        return picture
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        upscale_stream(Source(10), long, Sink())
+    released.set()
+    assert time.monotonic() - started < 20

@@ -3,6 +3,7 @@
 One damaged file does not stop the others; nothing existing is overwritten unless asked.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,9 +13,11 @@ from typing import Any
 
 from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.media import EncodeOptions, is_media, open_reader, open_writer, result_suffix
-from srdeploy.media.base import partial_path, refuse_special
+from srdeploy.media.base import Reader, Writer, partial_path, refuse_special
 from srdeploy.stream import upscale_stream
 from srdeploy.upscale import Upscaler
+
+_GO_ON = "to go on type the same again with --resume"
 
 
 @dataclass(frozen=True)
@@ -146,23 +149,58 @@ def run_job(
     started = time.perf_counter()
     reader = open_reader(job.input)
     try:
-        width, height = reader.width * upscaler.scale, reader.height * upscaler.scale
-        with (
-            _folder(job.output.parent),
-            open_writer(job.output, reader, width, height, choices.encode) as writer,
-        ):
-            try:
-                frames = upscale_stream(reader, upscaler, writer, lambda done: on_frame(done, reader.frames))
-            except InputError as error:
-                if choices.keep_partial:
-                    kept = writer.keep_partial()
-                    if kept is not None:
-                        raise InputError(f"{error} (the good part is kept as {kept})") from None
-                raise
+        with _folder(job.output.parent):
+            writer = _writer(job, reader, upscaler, choices)
+            frames = _write(reader, upscaler, writer, choices, on_frame)
     finally:
         reader.close()
     seconds = time.perf_counter() - started
     return _done(job, upscaler, frames, seconds, reader.height, reader.width, (*reader.notes, *writer.notes))
+
+
+def _writer(job: Job, reader: Reader, upscaler: Upscaler, choices: Choices) -> Writer:
+    width, height = reader.width * upscaler.scale, reader.height * upscaler.scale
+    session = upscaler.session
+    key = {
+        "model": hashlib.sha256(session.path.read_bytes()).hexdigest(),
+        "precision": session.arithmetic,
+        "backend": session.backend,
+        "device": session.device,
+        "tile": upscaler.tile_for(reader.height, reader.width),
+        "exact": upscaler.exact,
+    }
+    return open_writer(job.output, reader, width, height, choices.encode, key, must_go_on=choices.resume)
+
+
+def _write(
+    reader: Reader,
+    upscaler: Upscaler,
+    writer: Writer,
+    choices: Choices,
+    on_frame: Callable[[int, int | None], None],
+) -> int:
+    """All frames into a whole result; what stays of one that is stopped is said in the error."""
+    try:
+        with writer:
+            try:
+                frames = upscale_stream(reader, upscaler, writer, lambda done: on_frame(done, reader.frames))
+                writer.finish()
+                return frames
+            except InputError as error:
+                kept = writer.keep_partial() if choices.keep_partial else None
+                if kept is not None:
+                    raise InputError(f"{error} (the good part is kept as {kept})") from None
+                raise
+    except InputError:
+        raise
+    except SrdeployError as error:
+        if not writer.kept():
+            raise
+        raise type(error)(f"{error}; {writer.kept()} frames are done and kept: {_GO_ON}") from None
+    except KeyboardInterrupt:
+        if not writer.kept():
+            raise
+        raise KeyboardInterrupt(f"{writer.kept()} frames of {writer.path} are done and kept; {_GO_ON}") from None
 
 
 def _is_done(output: Path, choices: Choices) -> bool:

@@ -39,6 +39,8 @@ class Picture:
     convention: whoever changes one makes a copy.
 
     alpha: (H, W), the dtype and depth of the planes, or None. icc, exif, xmp: raw blocks as found in the file.
+    dpi: pixels for one inch, across and down, or None. span: what sample 0 and the largest stand for where the file
+    holds floats; None for whole numbers.
     """
 
     layout: Layout
@@ -51,6 +53,8 @@ class Picture:
     icc: bytes | None = field(default=None, repr=False)
     exif: bytes | None = field(default=None, repr=False)
     xmp: bytes | None = field(default=None, repr=False)
+    dpi: tuple[float, float] | None = None
+    span: tuple[float, float] | None = None
 
     @property
     def height(self) -> int:

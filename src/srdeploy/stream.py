@@ -1,9 +1,13 @@
-"""Decode | upscale | encode, overlapped: three threads and two short queues, frames in order."""
+"""Decode | enlarge | encode, overlapped: three threads and two short queues, frames in order."""
 
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from queue import Empty, Full, Queue
+
+import numpy as np
 
 from srdeploy.media.base import Reader, Writer
 from srdeploy.picture import Frame, Picture
@@ -12,6 +16,7 @@ QUEUE_FRAMES = 4
 """Frames that wait between two stages: enough to even out their pace, few enough to bound memory."""
 
 _POLL_SECONDS = 0.1
+_PATIENCE_SECONDS = 1.0
 
 
 class _Stopped(Exception):
@@ -70,28 +75,39 @@ def upscale_stream(
     writer: Writer,
     on_frame: Callable[[int], None] = lambda done: None,
 ) -> int:
-    """Enlarge every frame of `reader` into `writer`; return how many were written.
+    """Enlarge every frame of `reader` into `writer`; return how many it holds then.
 
-    Reading and writing each have a thread of their own; the network runs in the calling one. pts, time base and
-    duration of each frame are kept. on_frame is called with the number of frames written, in the writer's thread.
+    Reading, the network and writing each have a thread of their own. pts, time base and duration of each frame are
+    kept. A frame with the pixels of the one before it is not computed again; frames that the writer has from a run
+    that was stopped are only decoded. on_frame is called with the number of frames written, in the writer's thread.
 
     An error of the reader is raised after the frames before it have been written; one of the network or the writer is
-    raised at once. The caller's `with writer` then removes what was written, or keeps it.
+    raised at once. The caller's `with writer` then removes what was written, or keeps it. When the calling thread is
+    interrupted, a stage that is inside an engine or an encoder for longer than _PATIENCE_SECONDS is left behind.
     """
     stop = threading.Event()
     decoded, enlarged = _Pipe(stop), _Pipe(stop)
     failure: list[BaseException] = []
-    written = 0
+    written = writer.begun
 
     def decode() -> None:
         try:
-            for frame in reader:
-                decoded.put(frame)
+            for number, frame in enumerate(reader):
+                if number >= writer.begun:
+                    decoded.put(frame)
         except _Stopped:
             raise
         except BaseException as error:  # noqa: BLE001  (raised in the caller's thread once the good frames are through)
             failure.append(error)
         decoded.put(None)
+
+    def enlarge() -> None:
+        source: Picture | None = None
+        for frame in decoded:
+            if source is None or not same_pixels(frame.picture, source):
+                source, big = frame.picture, upscaler(frame.picture)
+            enlarged.put(replace(frame, picture=big))
+        enlarged.put(None)
 
     def encode() -> None:
         nonlocal written
@@ -100,21 +116,27 @@ def upscale_stream(
             written += 1
             on_frame(written)
 
-    stages = [_Stage("decode", decode, stop), _Stage("encode", encode, stop)]
-    for stage in stages:
-        stage.start()
+    stages = [_Stage(work.__name__, work, stop) for work in (decode, enlarge, encode)]
     try:
-        for frame in decoded:
-            enlarged.put(replace(frame, picture=upscaler(frame.picture)))
-        enlarged.put(None)
-        stages[1].join()
-    except _Stopped:
-        pass
+        for stage in stages:
+            stage.start()
+        while stages[-1].is_alive():
+            stages[-1].join(_POLL_SECONDS)  # with a limit, or Windows does not hear Ctrl-C
     finally:
         stop.set()
-        for stage in stages:
-            stage.join()
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        for stage in (stage for stage in stages if stage.is_alive()):
+            # Without an interruption all of them end by themselves.
+            stage.join(max(0.0, deadline - time.monotonic()) if sys.exc_info()[0] else None)
     errors = [*(stage.error for stage in stages if stage.error is not None), *failure]
     if errors:
         raise errors[0]
     return written
+
+
+def same_pixels(one: Picture, other: Picture) -> bool:
+    """Whether two pictures of a stream have the same samples, and are read alike."""
+    pairs = zip((*one.planes, one.alpha), (*other.planes, other.alpha), strict=True)
+    return one.color == other.color and all(
+        a is b or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs
+    )

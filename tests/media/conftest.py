@@ -1,8 +1,6 @@
 """What media tests share: ffprobe's and ffmpeg's word, and a nearest-neighbour enlarger that needs no network."""
 
 import json
-import shlex
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,19 +12,6 @@ import pytest
 
 from srdeploy.media import EncodeOptions, open_reader, open_writer
 from srdeploy.picture import Picture
-
-
-@pytest.fixture(scope="session")
-def ffmpeg() -> Callable[..., None]:
-    """Run the ffmpeg binary; strings are split into words, paths are not. A test that needs it skips without it."""
-    if shutil.which("ffmpeg") is None or shutil.which("ffprobe") is None:
-        pytest.skip("the ffmpeg and ffprobe binaries are not installed")
-
-    def run(*arguments: object) -> None:
-        words = [word for a in arguments for word in ([str(a)] if isinstance(a, Path) else shlex.split(str(a)))]
-        subprocess.run(["ffmpeg", "-v", "error", "-y", *words], check=True, stdin=subprocess.DEVNULL)
-
-    return run
 
 
 @pytest.fixture(scope="session")

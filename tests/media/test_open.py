@@ -36,14 +36,6 @@ def test_gif_is_a_picture_or_a_video(count: int, kind: str, suffix: str, tmp_pat
     assert len(list(open_reader(tmp_path / "a.gif"))) == count
 
 
-def test_animated_png_is_a_video_and_animated_webp_is_refused(tmp_path: Path) -> None:
-    animation(tmp_path / "a.png", 4)
-    animation(tmp_path / "a.webp", 4)
-    assert len(list(open_reader(tmp_path / "a.png"))) == 4
-    with pytest.raises(InputError, match="animated WebP"):
-        open_reader(tmp_path / "a.webp")
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -39,8 +39,6 @@ def encoded(kind: str) -> bytes:
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp", ".tif", ".tiff", ".PNG"])
 @pytest.mark.parametrize("layout", ["rgb", "gray", "alpha"])
 def test_lossless_formats_give_back_every_sample(suffix: str, layout: str, tmp_path: Path) -> None:
-    if layout == "alpha" and suffix == ".bmp":
-        pytest.skip("BMP holds no alpha")
     pixels = noise(13, 21) if layout == "gray" else noise(13, 21, 3)
     alpha = noise(13, 21) | 1 if layout == "alpha" else None
     picture = Picture("gray" if layout == "gray" else "rgb", (pixels,), alpha=alpha)
@@ -124,19 +122,20 @@ def test_orientation_is_applied_and_reset(orientation: int, suffix: str, tmp_pat
     write_picture(tmp_path / "b.png", picture)
     with Image.open(tmp_path / "b.png") as again:
         assert again.getexif().get(ORIENTATION, 1) == 1
-        if suffix != ".tif":
-            assert again.getexif()[0x010E] == "seen by us"
+        assert again.getexif()[0x010E] == "seen by us"
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-@pytest.mark.parametrize("target", [".png", ".jpg", ".webp"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize("target", [".png", ".jpg", ".webp", ".tiff"])
 def test_icc_exif_and_xmp_are_carried_over(suffix: str, target: str, tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
     exif[0x010F] = "a maker"
     image = Image.fromarray(smooth())
-    if suffix == ".png":
-        write_picture(tmp_path / "a.png", Picture("rgb", (smooth(),), icc=profile, exif=exif.tobytes()[6:], xmp=XMP))
+    if suffix in (".png", ".tif"):
+        write_picture(
+            tmp_path / f"a{suffix}", Picture("rgb", (smooth(),), icc=profile, exif=exif.tobytes()[6:], xmp=XMP)
+        )
     else:
         image.save(tmp_path / f"a{suffix}", icc_profile=profile, exif=exif, xmp=XMP)
     picture = read_picture(tmp_path / f"a{suffix}")
@@ -218,7 +217,7 @@ def test_folder_is_not_a_picture(tmp_path: Path) -> None:
         ("a.webp", (64, 48), {"depth": 16}, "8 bits"),
         ("a.bmp", (64, 48), {"depth": 16}, "8 bits"),
         ("a.jpg", (64, 48), {"alpha": np.zeros((48, 64), np.uint8)}, "alpha"),
-        ("a.bmp", (64, 48), {"alpha": np.zeros((48, 64), np.uint8)}, "alpha"),
+        ("a.pfm", (64, 48), {"alpha": np.zeros((48, 64), np.uint8)}, "alpha"),
         ("a.xyz", (64, 48), {}, "no picture of the kind"),
         ("missing/a.png", (64, 48), {}, "no folder"),
     ],
@@ -311,11 +310,3 @@ def test_odd_pictures_are_read_like_pillow_or_refused_in_one_line(
                     assert np.array_equal(picture.planes[0], theirs), path.name
     assert read > 70
     assert capfd.readouterr().err == ""
-
-
-def test_first_page_of_several_is_said(tmp_path: Path) -> None:
-    pages = [Image.fromarray(noise(8, 8, 3)) for _ in range(3)]
-    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
-    reader = PictureReader(tmp_path / "a.tif")
-    assert "3 pages" in reader.notes[0]
-    assert np.array_equal(reader.picture.planes[0], np.asarray(pages[0]))

@@ -57,6 +57,6 @@ def expected_errors(as_json: bool, interrupted: str = "no unfinished result was 
         if as_json:
             print_json({"error": reason})
         raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        note(f"interrupted: {interrupted}")
+    except KeyboardInterrupt as interrupt:
+        note(f"interrupted: {str(interrupt) or interrupted}")
         raise typer.Exit(130) from None

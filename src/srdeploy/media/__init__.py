@@ -1,45 +1,73 @@
-"""Pictures and videos in files: the only door to OpenCV and PyAV."""
+"""Pictures and videos in files: the only door to OpenCV, PyAV and Pillow."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from srdeploy.errors import OutputError
-from srdeploy.media.base import DEFAULT_OPTIONS, EncodeOptions, Reader, Writer
-from srdeploy.media.kinds import is_media, result_suffix, sniff
+from srdeploy.media.base import DEFAULT_OPTIONS, MAX_PIXELS, EncodeOptions, Reader, Writer
+from srdeploy.media.kinds import VIDEO_SUFFIXES, is_media, result_suffix, sniff
 
 __all__ = ["EncodeOptions", "Reader", "Writer", "is_media", "open_reader", "open_writer", "result_suffix"]
 
 
-def open_reader(path: Path, threads: int | None = None) -> Reader:
-    """Open a picture or a video, told apart by content; `threads` are the decoder's (None = one for each core).
+def open_reader(
+    path: Path, threads: int | None = None, max_pixels: int = MAX_PIXELS, target: Path | None = None
+) -> Reader:
+    """Open a picture, an animation or a video, told apart by content.
 
+    threads: the decoder's (None = one for each core). max_pixels: larger pictures are refused. target: where the result
+    will go; an animated PNG is read as a video for one that is no picture.
     Raises InputError when the file is missing, empty, damaged, or neither.
     """
-    if sniff(path) == "video":
+    kind = sniff(path)
+    if kind == "apng" and target is not None and target.suffix.lower() in VIDEO_SUFFIXES:
+        kind = "video"
+    if kind == "video":
         from srdeploy.media.video_reader import VideoReader
 
         return VideoReader(path, threads)
+    if kind in ("apng", "awebp"):
+        from srdeploy.media.animation import AnimationReader
+
+        return AnimationReader(path, kind[1:], max_pixels)
     from srdeploy.media.pictures import PictureReader
 
-    return PictureReader(path)
+    return PictureReader(path, max_pixels)
 
 
-def open_writer(path: Path, like: Reader, width: int, height: int, options: EncodeOptions = DEFAULT_OPTIONS) -> Writer:
+def open_writer(
+    path: Path,
+    like: Reader,
+    width: int,
+    height: int,
+    options: EncodeOptions = DEFAULT_OPTIONS,
+    key: Mapping[str, Any] | None = None,
+    must_go_on: bool = False,
+) -> Writer:
     """Open a result of `width` x `height` pixels; all that is not pixels comes from the source of `like`.
 
-    The suffix of `path` names the format. Raises OutputError, before anything is computed, when the format cannot hold
+    The suffix of `path` names the format. key: what the bytes of a video depend on beside the source and the options;
+    work on a video that was stopped is gone on with when all of it is the same, and else started anew, or refused when
+    it must_go_on. Raises OutputError, before anything is computed, when the format cannot hold
     the size, the depth, the alpha or a stream of the source, or when `path` is the source itself.
     """
     if path.exists() and path.samefile(like.path):
         raise OutputError(f"{path} is the source itself; type -o with another name")
+    from srdeploy.media.video_reader import VideoReader
+
+    if isinstance(like, VideoReader):
+        from srdeploy.media.video_writer import VideoWriter
+
+        return VideoWriter(path, like, width, height, options, key, must_go_on)
+    if options != EncodeOptions(threads=options.threads):
+        raise OutputError(f"{path} is a picture and takes no --codec, --crf or --preset; leave them out")
     from srdeploy.media.pictures import PictureReader, PictureWriter
 
     if isinstance(like, PictureReader):
-        if options != EncodeOptions(threads=options.threads):
-            raise OutputError(f"{path} is a picture and takes no --codec, --crf or --preset; leave them out")
         return PictureWriter(path, like, width, height)
-    from srdeploy.media.video_reader import VideoReader
-    from srdeploy.media.video_writer import VideoWriter
+    from srdeploy.media.animation import AnimationReader, AnimationWriter
 
-    if not isinstance(like, VideoReader):
+    if not isinstance(like, AnimationReader):
         raise TypeError(f"a reader of open_reader is needed, not {type(like).__name__}")
-    return VideoWriter(path, like, width, height, options)
+    return AnimationWriter(path, like, width, height)

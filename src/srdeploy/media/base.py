@@ -57,13 +57,21 @@ class Writer(Protocol):
     """Takes the frames of one result, which appears under its name only when it is whole.
 
     Used as a context manager: leaving without an exception finishes the file and renames it into place; leaving
-    with one removes what was written. notes: what had to be changed, a sentence each, for the user.
+    with one leaves no file. notes: what had to be changed, a sentence each, for the user.
+    begun: how many frames are there already from a run that was stopped; `write` takes those after them.
     """
 
     path: Path
     notes: list[str]
+    begun: int
 
     def write(self, frame: Frame) -> None: ...
+
+    def kept(self) -> int:
+        """How many frames stay for a later run to go on with, should this one be stopped now."""
+
+    def finish(self) -> None:
+        """Give the file its name now, and not on leaving; nothing more is written afterwards."""
 
     def keep_partial(self) -> Path | None:
         """Finish with the frames written so far, as `<stem>.partial<suffix>`, and return that path; None without any.
@@ -89,11 +97,10 @@ def refuse_special(path: Path) -> None:
         raise OutputError(f"cannot write {path}: it is a pipe or a device, not a file; type -o with the name of a file")
 
 
-def part_path(path: Path) -> Path:
-    """A hidden name beside `path`, unlike any other, with its suffix: where a result grows until it is whole.
+def check_place(path: Path) -> None:
+    """Raise OutputError when a result cannot be made at `path`.
 
-    Raises OutputError when the folder is not there or not writable, or when `path` itself is a folder, a pipe
-    or a device.
+    That is when its folder is not there or not writable, or when `path` is a folder, a pipe or a device.
     """
     refuse_special(path)
     if path.is_dir():
@@ -102,6 +109,14 @@ def part_path(path: Path) -> Path:
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"cannot write {path}: the folder {path.parent} is not writable; type -o with another one")
+
+
+def part_path(path: Path) -> Path:
+    """A hidden name beside `path`, unlike any other, with its suffix: where a result grows until it is whole.
+
+    Raises OutputError as check_place does.
+    """
+    check_place(path)
     # A name may be 255 bytes; the stem gives way so that ours fits wherever the result's own does.
     stem = os.fsdecode(os.fsencode(path.stem)[:200])
     return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")

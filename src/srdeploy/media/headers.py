@@ -1,14 +1,16 @@
-"""What pictures say in their heads: size, pages, orientation. Read by the standard library, before any decoder runs."""
+"""What pictures say in their heads: size, colour model, resolution. Read by plain Python, before any decoder runs."""
 
 import re
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
-ORIENTATION = 0x0112
+from srdeploy.errors import InputError
+from srdeploy.media import tiff
 
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_PHOTOMETRIC = 256, 257, 262
-_PNM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,20})(?:\s|#[^\n]*\n)+(\d{1,20})")
+_PNM = re.compile(rb"P[1-6Ff](?:\s|#[^\n]*\n)+(\d{1,20})(?:\s|#[^\n]*\n)+(\d{1,20})")
+_PAM = re.compile(rb"P7\s(?:(?!ENDHDR).)*?WIDTH\s+(\d{1,20})\s+HEIGHT\s+(\d{1,20})", re.DOTALL)
 _PNG_XMP = b"XML:com.adobe.xmp\0"
 _JPEG_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
@@ -33,14 +35,27 @@ def claimed_size(data: bytes, kind: str) -> tuple[int, int] | None:
                 ),
                 None,
             )
-        if kind == "tiff":
-            tags = tiff_pages(data)[0]
-            return tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]
-        if kind == "pnm" and (found := _PNM.match(data[:4096])):
+        if kind in ("pnm", "pfm") and (found := _PNM.match(data[:4096])):
             return int(found[1]), int(found[2])
+        if kind == "pam" and (found := _PAM.match(data[:4096])):
+            return int(found[1]), int(found[2])
+        if kind == "webp":
+            return _webp_size(data)
+        if kind in ("avif", "heif"):  # of several items the largest
+            sizes = (struct.unpack_from(">II", data, found.end() + 4) for found in re.finditer(b"ispe", data))
+            return max(sizes, key=lambda size: size[0] * size[1], default=None)
     except (struct.error, IndexError, KeyError):
         return None
     return None
+
+
+def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
+    """Raise InputError for a picture that claims more than `max_pixels`."""
+    if width * height > max_pixels:
+        raise InputError(
+            f"{path} claims {width}x{height} pixels, more than {max_pixels}; cut or reduce it first, or, if it is what "
+            f"it says, type: --max-pixels {width * height}"
+        )
 
 
 def is_cut_png(data: bytes) -> bool:
@@ -79,78 +94,81 @@ def png_xmp(data: bytes) -> bytes | None:
 
 def with_png_xmp(data: bytes, xmp: bytes) -> bytes:
     """A PNG with the XMP packet after its first chunk, IHDR."""
-    body = b"iTXt" + _PNG_XMP + b"\0\0\0\0" + xmp
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return data[:33] + chunk + data[33:]
+    return with_png_chunk(data, b"iTXt", _PNG_XMP + b"\0\0\0\0" + xmp)
 
 
-def is_animated_webp(data: bytes) -> bool:
-    """Whether a WebP's extended head has its animation flag set."""
-    return data[12:16] == b"VP8X" and len(data) > 20 and bool(data[20] & 2)
+def with_png_chunk(data: bytes, name: bytes, body: bytes) -> bytes:
+    """A PNG with one more chunk after its first, IHDR."""
+    check = struct.pack(">I", zlib.crc32(name + body))
+    return data[:33] + struct.pack(">I", len(body)) + name + body + check + data[33:]
 
 
-def tiff_pages(data: bytes, most: int = 1000) -> list[dict[int, int]]:
-    """The first value of each short or long tag, for every page of a TIFF (TIFF 6.0, section 2)."""
-    order = "<" if data[:2] == b"II" else ">"
-    pages: list[dict[int, int]] = []
-    seen: set[int] = set()
-    (offset,) = struct.unpack_from(order + "I", data, 4)
-    while offset and offset not in seen and len(pages) < most:
-        seen.add(offset)
-        try:
-            (count,) = struct.unpack_from(order + "H", data, offset)
-            pages.append(dict(_tags(data, order, offset + 2, count)))
-            (offset,) = struct.unpack_from(order + "I", data, offset + 2 + 12 * count)
-        except struct.error:
-            break
-    return pages
-
-
-def tiff_color_model(data: bytes) -> str | None:
-    """The name of a TIFF's colour model when it is none that OpenCV reads rightly; else None."""
-    names = {5: "CMYK", 8: "CIELab", 9: "ICCLab", 10: "ITULab"}
-    return next((names.get(page.get(_TIFF_PHOTOMETRIC, 2)) for page in tiff_pages(data)), None)
-
-
-def orientation(exif: bytes | None) -> int:
-    """EXIF orientation 1..8 (Exif 2.32, tag 0x0112); 1 where the block has none or is damaged."""
-    at = _orientation_at(exif)
-    if exif is None or at is None:
-        return 1
-    (value,) = struct.unpack_from(("<" if exif[:2] == b"II" else ">") + "H", exif, at)
-    return value if 1 <= value <= 8 else 1
-
-
-def with_orientation_reset(exif: bytes) -> bytes:
-    """The same block saying that the picture is upright."""
-    at = _orientation_at(exif)
-    if at is None:
-        return exif
-    return exif[:at] + struct.pack(("<" if exif[:2] == b"II" else ">") + "H", 1) + exif[at + 2 :]
-
-
-def _orientation_at(exif: bytes | None) -> int | None:
-    """Where the value of the orientation tag stands in the first directory of an EXIF block."""
-    if exif is None or exif[:4] not in (b"II*\0", b"MM\0*"):
-        return None
-    order = "<" if exif[:2] == b"II" else ">"
-    try:
-        (offset,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, offset)
-        for entry in range(offset + 2, offset + 2 + 12 * count, 12):
-            tag, kind = struct.unpack_from(order + "HH", exif, entry)
-            if tag == ORIENTATION and kind == 3 and entry + 10 <= len(exif):
-                return entry + 8
-    except struct.error:
-        return None
+def _png_chunk(data: bytes, name: bytes) -> int | None:
+    """Where the body of the first chunk of that name before the pixels stands."""
+    at = 8
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        if data[at + 4 : at + 8] == name:
+            return at + 8
+        if data[at + 4 : at + 8] in (b"IDAT", b"IEND"):
+            return None
+        at += 12 + length
     return None
 
 
-def _tags(data: bytes, order: str, start: int, count: int) -> Iterator[tuple[int, int]]:
-    for entry in range(start, start + 12 * count, 12):
-        tag, kind, _ = struct.unpack_from(order + "HHI", data, entry)
-        if kind in (3, 4):
-            yield tag, struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)[0]
+def jpeg_components(data: bytes) -> int:
+    """How many components a JPEG's first frame has: 1 gray, 3 colour, 4 CMYK or YCCK; 0 where none is found."""
+    return next((data[at + 7] for at in _frames(data) if at + 7 < len(data)), 0)
+
+
+def avif_depth(data: bytes) -> int:
+    """Bits of a sample by AVIF's av1C box (AV1-ISOBMFF 2.3): 8, 10 or 12."""
+    at = data.find(b"av1C")
+    flags = data[at + 6] if 0 <= at < len(data) - 6 else 0
+    return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
+
+
+def dpi(data: bytes, kind: str, exif: bytes | None) -> tuple[float, float] | None:
+    """Pixels for one inch, across and down, as the file or its EXIF says; None where neither does."""
+    try:
+        if kind == "png" and (at := _png_chunk(data, b"pHYs")) is not None:
+            across, down, unit = struct.unpack_from(">IIB", data, at)
+            if unit == 1 and across and down:
+                return across * 0.0254, down * 0.0254
+        elif kind == "jpeg" and data[6:11] == b"JFIF\0":
+            unit, across, down = struct.unpack_from(">BHH", data, 13)
+            if unit in (1, 2) and across and down:
+                factor = 2.54 if unit == 2 else 1.0
+                return across * factor, down * factor
+        elif kind == "bmp" and data[14] >= 40:
+            across, down = struct.unpack_from("<ii", data, 38)
+            if across > 0 and down > 0:
+                return across * 0.0254, down * 0.0254
+    except struct.error:
+        return None
+    return tiff.exif_resolution(exif)
+
+
+def with_dpi(data: bytes, kind: str, dpi: tuple[float, float]) -> bytes:
+    """The file with its resolution in its own head; kind: png, jpeg (with a JFIF head) or bmp."""
+    across, down = dpi
+    if kind == "png":
+        chunk = struct.pack(">IIB", round(across / 0.0254), round(down / 0.0254), 1)
+        return with_png_chunk(data, b"pHYs", chunk)
+    if kind == "jpeg":
+        return data[:13] + struct.pack(">BHH", 1, *(min(65535, round(n)) for n in dpi)) + data[18:]
+    return data[:38] + struct.pack("<ii", *(round(n / 0.0254) for n in dpi)) + data[46:]
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    """The canvas of an extended WebP, or the frame of a simple one (RFC 9649, 2.5 to 2.7)."""
+    if data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return width & 0x3FFF, height & 0x3FFF
 
 
 def _frames(data: bytes) -> Iterator[int]:

@@ -3,17 +3,28 @@
 from pathlib import Path
 
 from srdeploy.errors import InputError
+from srdeploy.media.base import MAX_PIXELS
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".dib", ".tif", ".tiff"})
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".pfm"})
 """Suffixes of pictures that are read and written."""
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 """Suffixes of videos that are read and written."""
 
-_READ_ONLY_PICTURES = frozenset({".avif", ".pgm", ".ppm", ".pnm"})
+_READ_ONLY_PICTURES = frozenset(
+    {".apng", ".avif", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jxl", ".mpo", ".pam", ".pbm", ".pgm", ".pnm", ".ppm"}
+)
 _READ_ONLY_VIDEOS = frozenset(
     {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".wmv", ".y4m"}
 )
+
+# The suffixes under which results of a kind are written.
+_OWN = {
+    "jpeg": (".jpg", ".jpeg", ".jpe"),
+    "webp": (".webp",),
+    "bmp": (".bmp", ".dib"),
+    "pfm": (".pfm",),
+}
 
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -23,6 +34,14 @@ _MAGIC = (
     (b"MM\0*", "tiff"),
     (b"GIF87a", "gif"),
     (b"GIF89a", "gif"),
+    (b"II+\0", "tiff"),
+    (b"MM\0+", "tiff"),
+    (b"\xff\x0a", "jxl"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "jxl"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "jp2"),
+    (b"\xff\x4f\xff\x51", "jp2"),
+    (b"\0\0\1\0", "ico"),
+    (b"P7\n", "pam"),
 )
 
 _STILL_BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heif", b"heix": "heif", b"mif1": "heif", b"msf1": "heif"}
@@ -30,15 +49,20 @@ _STILL_BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heif", b"heix": "he
 _HEAD = 4096
 
 
-def read_bytes(path: Path) -> bytes:
-    """All bytes of a file. Raises InputError when it is missing, a folder, unreadable or empty."""
-    return _read(path, None)
+def read_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
+    """All bytes of a picture's file. Raises InputError when it is missing, a folder, unreadable, empty, or larger than
+    `max_pixels` would be uncompressed."""
+    most = 64 << 20 | 16 * max_pixels
+    data = _read(path, most + 1)
+    if len(data) > most:
+        raise InputError(f"{path} has more bytes than {max_pixels} pixels; if it is a picture, raise --max-pixels")
+    return data
 
 
 def sniff(path: Path) -> str:
-    """The kind of a file: png, jpeg, webp, bmp, tiff, avif, pnm, gif (one picture), or video.
+    """The kind of a file: png, jpeg, webp, bmp, tiff, avif, pnm, gif (one picture), apng, awebp (animated), or video.
 
-    Animated GIF and PNG are "video". Raises InputError when the file is missing, empty, a folder or text.
+    Animated GIF is "video". Raises InputError when the file is missing, empty, a folder or text.
     """
     head = _read(path, _HEAD)
     kind = kind_of(head)
@@ -54,13 +78,16 @@ def kind_of(head: bytes) -> str:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             # The chunk that makes a PNG an animation stands before its pixels.
-            return "video" if kind == "png" and b"acTL" in head.partition(b"IDAT")[0] else kind
+            return "apng" if kind == "png" and b"acTL" in head.partition(b"IDAT")[0] else kind
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
+        # The flag of animation in the extended head (RFC 9649, 2.7).
+        return "awebp" if head[12:16] == b"VP8X" and len(head) > 20 and head[20] & 2 else "webp"
     if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
         return _STILL_BRANDS[head[8:12]]
     if head[:2] in (b"P5", b"P6", b"P4", b"P2", b"P3", b"P1") and head[2:3].isspace():
         return "pnm"
+    if head[:2] in (b"PF", b"Pf") and head[2:3].isspace():
+        return "pfm"
     if not head.startswith((b"YUV4MPEG2", b"\xef\xbb\xbfYUV")) and _is_text(head):
         return "text"
     return "video"
@@ -75,30 +102,32 @@ def is_media(path: Path) -> bool:
 def result_suffix(path: Path) -> str:
     """The suffix of the result of `path`: its own where that kind is written, else that of a kind that loses nothing.
 
-    A picture whose own kind is not written (GIF, AVIF, PNM) becomes .png; a video becomes .mkv, which holds nearly
-    every stream there is, or .mp4 where it comes from GIF, PNG or 3GP. A file that cannot be read keeps its suffix:
-    what is wrong with it is said when it is opened.
+    A picture whose own kind is not written (GIF, AVIF, PNM), or whose name is that of another kind which might not hold
+    it, becomes .png; a video becomes .mkv, which holds nearly every stream there is, or .mp4 where it comes from GIF or
+    3GP. A file that cannot be read keeps its suffix: what is wrong with it is said when it is opened.
     """
     suffix = path.suffix.lower()
     try:
         kind = sniff(path)
     except InputError:
         return path.suffix
+    if kind in ("apng", "awebp"):
+        return path.suffix if suffix == {"apng": ".png", "awebp": ".webp"}[kind] else ".png"
     if kind != "video":
-        return path.suffix if suffix in PICTURE_SUFFIXES else ".png"
+        return path.suffix if suffix in (".png", ".tif", ".tiff") or suffix in _OWN.get(kind, ()) else ".png"
     if suffix in VIDEO_SUFFIXES:
         return path.suffix
-    return ".mp4" if suffix in {".gif", ".png", ".apng", ".3gp"} else ".mkv"
+    return ".mp4" if suffix in {".gif", ".3gp"} else ".mkv"
 
 
-def _read(path: Path, size: int | None) -> bytes:
+def _read(path: Path, size: int) -> bytes:
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder; type the name of a picture or a video in it")
         if path.exists() and not path.is_file():
             raise InputError(f"{path} is not a regular file; type the name of a picture or a video")
         with path.open("rb") as file:
-            data = file.read(-1 if size is None else size)
+            data = file.read(size)
     except FileNotFoundError:
         raise InputError(f"there is no file {path}; type the path of a picture or a video") from None
     except OSError as error:

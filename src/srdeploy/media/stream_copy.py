@@ -3,6 +3,7 @@
 import contextlib
 import io
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,12 @@ class StreamCopy:
     """A second demuxer over the source of `reader`, and where each of its streams goes in the result.
 
     It is a demuxer of its own so that copying neither waits for the decoder nor disturbs it.
+    copied: how many packets each stream of the result got.
     """
 
     def __init__(self, reader: VideoReader, path: Path) -> None:
         self.notes: list[str] = []
+        self.copied: Counter[int] = Counter()
         self._path = path
         self._reader = reader
         self._source = open_container(reader.path)
@@ -86,20 +89,21 @@ class StreamCopy:
         scales = {s.time_base for s in self._source.streams.video if s.time_base}
         if len(scales) == 1 and next(iter(scales)).numerator == 1:
             options["video_track_timescale"] = str(next(iter(scales)).denominator)
-        # Where a stream begins stands in the movie's own scale, by default milliseconds.
+        # Where a stream begins and how long it is stands in the movie's own scale, by default milliseconds.
         common = math.lcm(*(s.time_base.denominator for s in self._source.streams if s.time_base))
-        if common < 1 << 31 and any(s.start_time for s in self._source.streams):
+        if common < 1 << 31:
             options["movie_timescale"] = str(common)
         return options
 
-    def add_streams(self, target: OutputContainer, add_video: Callable[[], Any]) -> None:
-        """Give `target` the source's streams in their order; `add_video` adds the one that is encoded.
+    def add_streams(self, target: OutputContainer, add_video: Callable[[], Any]) -> Any:
+        """Give `target` the source's streams in their order; `add_video` adds the one that is encoded, and is returned.
 
         Raises OutputError, naming the stream and what to type, when the result's container cannot hold one.
         """
+        video: Any = None
         for stream in self._source.streams:
             if stream.index == self._reader.stream_index:
-                added = add_video()
+                added = video = add_video()
                 metadata = {k: v for k, v in stream.metadata.items() if not k.lower().startswith(_VIDEO_KEYS)}
             elif self._is_cover(target, stream):
                 self._add_cover(target, stream)
@@ -120,6 +124,7 @@ class StreamCopy:
         attached = [s for s in chosen if s.type != "attachment"]
         self._packets = iter(self._source.demux(attached)) if attached else iter(())
         self._next = self._following()
+        return video
 
     def packets_until(self, seconds: float) -> Iterator[Any]:
         """Copied packets, ready for the muxer, whose decoding time is before `seconds`."""
@@ -130,6 +135,7 @@ class StreamCopy:
             packet, self._next = self._next, self._following()
             self._shorten_last(packet)
             packet.stream = self._targets[packet.stream_index]
+            self.copied[packet.stream_index] += 1
             yield packet
 
     def forgive_damage(self) -> None:

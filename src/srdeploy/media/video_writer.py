@@ -1,26 +1,29 @@
-"""A video like its source, with other frames: every time, stream, tag and chapter as it was."""
+"""A video like its source, with other frames: every time, stream, tag and chapter as it was, and no work lost."""
 
 import contextlib
+import io
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import av
-from av.codec.context import ThreadType
 from av.error import FFmpegError
 
-from srdeploy.errors import OutputError
-from srdeploy.media.base import DEFAULT_OPTIONS, EncodeOptions, one_line, part_path, partial_path
-from srdeploy.media.colour import assumed_matrix, gray_to_yuv, rgb_to_yuv
-from srdeploy.media.encoders import choose_encoder, hdr_parameters
-from srdeploy.media.frames import frame_from_picture
+from srdeploy.errors import InputError, OutputError
+from srdeploy.media.base import DEFAULT_OPTIONS, EncodeOptions, check_place, one_line, partial_path
 from srdeploy.media.kinds import VIDEO_SUFFIXES
 from srdeploy.media.matroska import set_display_size
+from srdeploy.media.segments import Packet, Segments, work_folder
 from srdeploy.media.stream_copy import StreamCopy
 from srdeploy.media.video_reader import VideoReader
-from srdeploy.picture import ColorTags, Frame, Picture
+from srdeploy.media.video_target import FORMATS, VideoTarget
+from srdeploy.media.whole import check_result
+from srdeploy.picture import Frame
 
-_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+SEGMENT_FRAMES = 100
+"""Frames of one segment, each of which begins with a key frame. Players seek by those, and a stop costs as much."""
 
 
 class VideoWriter:
@@ -30,12 +33,24 @@ class VideoWriter:
     subtitles, other videos, attachments, chapters, metadata and dispositions are copied; the colour tags, the sample
     aspect ratio and the display matrix (its shift scaled with the size) are the source's.
 
+    Every SEGMENT_FRAMES frames have an encoder of their own, whose packets go into a closed segment in a hidden folder
+    beside the result. At the end they are joined, whether the run was one or several: so the bytes are the same.
+    key: what else those bytes depend on, such as the model. must_go_on: refuse work that was begun with other
+    settings, instead of starting anew.
+
     Raises OutputError when the container cannot hold a stream or the encoder the size or the depth, all of it before
     the first frame; later, when the disk is full.
     """
 
     def __init__(
-        self, path: Path, like: VideoReader, width: int, height: int, options: EncodeOptions = DEFAULT_OPTIONS
+        self,
+        path: Path,
+        like: VideoReader,
+        width: int,
+        height: int,
+        options: EncodeOptions = DEFAULT_OPTIONS,
+        key: Mapping[str, Any] | None = None,
+        must_go_on: bool = False,
     ) -> None:
         if path.suffix.lower() not in VIDEO_SUFFIXES:
             known = " ".join(sorted(VIDEO_SUFFIXES))
@@ -43,25 +58,43 @@ class VideoWriter:
         self.path = path
         self.notes: list[str] = []
         self._like = like
-        self._size = (width, height)
-        self._options = options
-        self._choice = choose_encoder(path, like.form, width, height, options)
-        self._color = self._tags(like.color)
+        check_place(path)
+        self._target = VideoTarget(path, like, (width, height), options)
+        self._try_container()
+        self._encoder: Any = None
         self._durations: dict[int, int] = {}
-        self._held: Any = None
-        self._millis = path.suffix.lower() in {".mkv", ".webm"}
+        self._millis = FORMATS[path.suffix.lower()] in {"matroska", "webm"}
+        self._in_segment = 0
         self._done = False
-        self._first_dts: int | None = None
-        self._span: tuple[int, int] | None = None
-        self._part = part_path(path)
-        self._copy = StreamCopy(like, path)
+        self._forgiving = False
+        settings = {
+            "source": like.identity(),
+            "segment": SEGMENT_FRAMES,
+            "result": path.suffix.lower(),
+            "video": self._target.settings(),
+            **(key or {}),
+        }
+        with self._errors():
+            self._segments = Segments(work_folder(path), settings)
         try:
-            self._container = self._open()
+            self._go_on(must_go_on)
         except BaseException:
-            self._copy.close()
-            self._part.unlink(missing_ok=True)
+            self._segments.leave()
             raise
-        self.notes += self._copy.notes
+
+    def _go_on(self, must: bool) -> None:
+        segments = self._segments
+        differences = segments.differences()
+        if must and differences and segments.frames:
+            raise OutputError(
+                f"{segments.frames} frames of {self.path} were made otherwise ({'; '.join(differences)}); type the "
+                "same again, or leave --resume out to start anew"
+            )
+        with self._errors():
+            segments.begin(anew=False)
+        self.begun = segments.frames
+        if self.begun:
+            self.notes.append(f"{self.begun} frames were there already, from a run that was stopped")
 
     def __enter__(self) -> Self:
         return self
@@ -70,175 +103,155 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None and not self._done:
-                self._finish(self.path, float("inf"))
+            if kind is None:
+                self.finish()
+        except InputError:  # the source's fault: going on would find it again
+            error = InputError()
+            raise
         finally:
-            self._copy.close()
-            if not self._done:
-                with contextlib.suppress(FFmpegError, OSError):
-                    self._container.close()
-                self._part.unlink(missing_ok=True)
+            self._encoder = None
+            if self._done or isinstance(error, InputError):
+                self._segments.remove()
+            else:
+                self._segments.leave()
 
     def write(self, frame: Frame) -> None:
         """Encode one frame. Raises ValueError when its size is not the writer's, OutputError when the disk is full."""
-        picture = frame.picture
-        if (picture.width, picture.height) != self._size:
-            raise ValueError(f"a frame of {picture.width}x{picture.height} for a video of {self._size}")
-        image = frame_from_picture(
-            self._converted(picture), self._choice.pixel_format, self._choice.width, self._choice.height
-        )
-        image.pts = frame.pts
-        image.time_base = self._like.time_base
-        image.duration = frame.duration
-        image.color_range = self._stream.codec_context.color_range
-        image.colorspace = self._stream.codec_context.colorspace
+        image = self._target.image(frame)
         if self._millis and (frame.pts * self._like.time_base * 1000).denominator != 1:
             self._millis = False
             self.notes.append(f"{self.path.suffix} keeps times to the millisecond; those of the source are finer")
-        start, end = self._span or (frame.pts, frame.pts)
-        self._span = min(start, frame.pts), max(end, frame.pts + frame.duration)
         self._durations[frame.pts] = frame.duration
         with self._errors():
-            self._mux(self._stream.encode(image))
+            if self._encoder is None:
+                self._encoder = self._target.encoder()
+            self._keep(self._encoder.encode(image))
+            self._in_segment += 1
+            if self._in_segment == SEGMENT_FRAMES:
+                self._close_segment()
+
+    def finish(self) -> None:
+        """Join all and give it its name, if that is not done yet; see base.Writer."""
+        if not self._done:
+            self._finish(self.path, float("inf"))
 
     def keep_partial(self) -> Path | None:
         """Finish with the frames so far and what was copied to their end; see base.Writer."""
-        if self._span is None:
+        with self._errors():
+            self._close_segment()
+        if not self._segments.frames:
             return None
         path = partial_path(self.path)
-        self._copy.forgive_damage()
-        self._finish(path, float(self._span[1] * self._like.time_base))
+        self._forgiving = True
+        last = max(self._segments.closed[-1].packets)
+        self._finish(path, float((last[0] + last[1]) * self._like.time_base))
         return path
 
-    def _open(self) -> Any:
-        with self._errors():
-            name = _FORMATS[self.path.suffix.lower()]
-            container = av.open(
-                f"file:{self._part}",
-                "w",
-                format=name,
-                container_options=self._copy.container_options(),
-                metadata_errors="surrogateescape",
-            )
-            try:
-                self._copy.add_streams(container, lambda: self._add_video(container))
-                container.start_encoding()
-            except BaseException:
-                with contextlib.suppress(FFmpegError, OSError):
-                    container.close()
-                raise
-        if (self._choice.width, self._choice.height) != self._size:
-            self.notes.append(
-                f"{self.path.name} is {self._choice.width}x{self._choice.height}, not {self._size[0]}x{self._size[1]}: "
-                f"{self._choice.encoder.name} needs even sides here, so the edge is repeated by one pixel"
-            )
-        return container
+    def kept(self) -> int:
+        """Frames that stay on the disk for a run that goes on."""
+        return self._segments.frames
 
-    def _add_video(self, container: Any) -> Any:
-        like, choice = self._like, self._choice
-        hdr = hdr_parameters(like.mastering_display, like.content_light)
-        if hdr and not choice.encoder.hdr:
-            self.notes.append(
-                f"{choice.encoder.name} here does not carry the HDR metadata; type --codec libx265 to keep it"
-            )
-        try:
-            stream = container.add_stream(
-                choice.encoder.name,
-                rate=like.rate,
-                options=choice.options(self._options, hdr, self._color.chroma_location),
-            )
-        except ValueError:
-            instead = self.path.with_suffix(".mkv").name
-            raise OutputError(
-                f"{self.path.suffix} cannot hold video of {choice.encoder.name}; type: -o {instead}"
-            ) from None
-        context = stream.codec_context
-        context.width, context.height, context.pix_fmt = choice.width, choice.height, choice.pixel_format
-        context.time_base = stream.time_base = like.time_base
-        context.thread_count = self._options.threads or 0
-        context.thread_type = ThreadType.FRAME  # slices would cost quality and are PyAV's default
-        if choice.encoder.name == "libx265" and container.format.name in {"mp4", "mov"}:
-            context.codec_tag = "hvc1"  # the only tag that Apple's players take
-        if like.sample_aspect_ratio is not None:
-            context.sample_aspect_ratio = like.sample_aspect_ratio
-        context.colorspace = 2 if self._color.matrix is None else self._color.matrix
-        context.color_primaries = self._color.primaries or 2
-        context.color_trc = self._color.transfer or 2
-        context.color_range = {None: 0, False: 1, True: 2}[self._color.full_range]
-        if like.display_matrix is not None:
-            a, b, u, c, d, v, x, y, w = like.display_matrix
-            scale = self._size[0] / like.width
-            stream.set_display_matrix((a, b, u, c, d, v, round(x * scale), round(y * scale), w))
-        self._stream = stream
-        return stream
+    def _close_segment(self) -> None:
+        if self._encoder is None:
+            return
+        self._keep(self._encoder.encode(None))
+        self._encoder = None
+        self._in_segment = 0
+        self._segments.close_segment()
 
-    def _tags(self, color: ColorTags) -> ColorTags:
-        """The result's colour tags: the source's, and what players would have guessed at the source's size."""
-        form, layout = self._like.form, self._choice.layout
-        if form.layout == "rgb" and layout == "yuv":
-            return ColorTags(assumed_matrix(None, self._size[1]), 1, 1, False, 1)
-        if layout == "yuv" and form.layout == "yuv" and color.matrix is None:
-            matrix = assumed_matrix(None, self._like.height)
-            name = {1: "BT.709", 6: "BT.601"}[matrix]
-            self.notes.append(f"{self._like.path.name} does not say its colour matrix; {name} is assumed and tagged")
-            return ColorTags(matrix, color.primaries, color.transfer, color.full_range, color.chroma_location)
-        return color
-
-    def _converted(self, picture: Picture) -> Picture:
-        choice = self._choice
-        if picture.layout == choice.layout:
-            return picture
-        if picture.layout == "rgb" and choice.layout == "yuv":
-            return rgb_to_yuv(picture, self._color, choice.subsampling)
-        if picture.layout == "gray" and choice.layout == "yuv":
-            return gray_to_yuv(picture, choice.subsampling)
-        raise ValueError(f"a picture of layout {picture.layout} for a video of {choice.pixel_format}")
-
-    def _mux(self, packets: list[Any]) -> None:
-        """Mux encoded packets one late: the last one's duration is known only when there is no other."""
+    def _keep(self, packets: list[Any]) -> None:
         for packet in packets:
-            packet.time_base = self._like.time_base
-            packet.duration = self._durations.pop(packet.pts, 0)
-            if self._first_dts is None:
-                self._first_dts = packet.dts
-            if self._held is not None:
-                self._mux_with_copies(self._held)
-            self._held = packet
+            duration = self._durations.pop(packet.pts, 0)
+            self._segments.add(Packet(packet.pts, duration, packet.is_keyframe, bytes(packet)))
 
-    def _mux_with_copies(self, packet: Any) -> None:
-        for copied in self._copy.packets_until(float(packet.dts * packet.time_base)):
-            self._container.mux_one(copied)
-        self._container.mux_one(packet)
+    def _try_container(self) -> None:
+        """Refuse now what the container could not hold in the end."""
+        copy = StreamCopy(self._like, self.path)
+        try:
+            with self._errors():
+                container, _ = self._target.open(io.BytesIO(), copy)
+                container.close()
+            self.notes += [*self._target.notes, *copy.notes]
+        finally:
+            copy.close()
 
     def _finish(self, path: Path, until: float) -> None:
-        """Encode what is inside the encoder, copy what comes before `until` seconds, and give the file its name."""
-        if self._span is None:
-            raise OutputError(f"{self.path} would hold no frame; nothing was written")
+        """Encode what is inside the encoder, join all with the copies before `until` seconds, and name the file."""
+        part = self._segments.folder / f"result{self.path.suffix}"
         with self._errors():
-            self._mux(self._stream.encode(None))
-            last = self._held
-            if self._container.format.name in {"mp4", "mov"} and last.duration and self._first_dts is not None:
-                # MP4 stores steps of decoding time; the last one makes their sum the length of what is shown.
-                length = self._span[1] - self._span[0]
-                last.duration = max(1, length - (last.dts - self._first_dts))
-            self._mux_with_copies(last)
-            for copied in self._copy.packets_until(until):
-                self._container.mux_one(copied)
-            self._container.close()
-            self._show_aspect()
+            self._close_segment()
+            if not self._segments.frames:
+                raise OutputError(f"{self.path} would hold no frame; nothing was written")
+            copy = StreamCopy(self._like, self.path)
+            try:
+                if self._forgiving:
+                    copy.forgive_damage()
+                index = self._join(part, copy, until)
+            finally:
+                copy.close()
+            self._show_aspect(part, index)
+            self._check(part, index, copy.copied)
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
         try:
-            self._part.replace(path)
+            part.replace(path)
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from None
         self._done = True
 
-    def _show_aspect(self) -> None:
+    def _join(self, part: Path, copy: StreamCopy, until: float) -> int:
+        """Mux all segments and the copies; the video's stream index."""
+        container, stream = self._target.open(f"file:{part}", copy)
+        try:
+            for packet in self._timed(container.format.name in {"mp4", "mov"}):
+                packet.stream = stream
+                for copied in copy.packets_until(float(packet.dts * packet.time_base)):
+                    container.mux_one(copied)
+                container.mux_one(packet)
+            for copied in copy.packets_until(until):
+                container.mux_one(copied)
+            index = int(stream.index)
+            container.close()
+        except BaseException:
+            with contextlib.suppress(FFmpegError, OSError):
+                container.close()
+            raise
+        return index
+
+    def _check(self, part: Path, index: int, copied: Mapping[int, int]) -> None:
+        base = self._like.time_base
+        shown = sorted(packet for segment in self._segments.closed for packet in segment.packets)
+        end = shown[-1][0] + shown[-1][1]
+        check_result(part, index, [packet[0] * base for packet in shown], end * base, copied)
+
+    def _timed(self, is_mp4: bool) -> Iterator[Any]:
+        """The segments' packets with decoding times, which run over them all as those of one encoder would.
+
+        Packet i is decoded when frame i - d is shown, d being the reordering; the first d before that as x264 has it.
+        """
+        times = sorted(packet[0] for segment in self._segments.closed for packet in segment.packets)
+        ahead = min(self._segments.reordering(), len(times) - 1)
+        lead = times[ahead] - times[0]
+        end = max(packet[0] + packet[1] for packet in self._segments.closed[-1].packets)
+        for index, (pts, duration, key, data) in enumerate(self._segments.packets()):
+            packet = av.Packet(data)
+            packet.time_base = self._like.time_base
+            packet.pts = pts
+            packet.dts = times[index - ahead] if index >= ahead else times[index] - lead
+            packet.duration = duration
+            packet.is_keyframe = key
+            if is_mp4 and duration and index == len(times) - 1:
+                # MP4 stores steps of decoding time; the last one makes their sum the length of what is shown.
+                packet.duration = max(1, end - times[0] - (packet.dts - (times[0] - lead)))
+            yield packet
+
+    def _show_aspect(self, part: Path, index: int) -> None:
         """Matroska's own field for the sample aspect ratio, without which VP9 has none."""
         aspect = self._like.sample_aspect_ratio
-        if self.path.suffix.lower() not in {".mkv", ".webm"} or aspect is None or aspect == 1:
+        if FORMATS[self.path.suffix.lower()] not in {"matroska", "webm"} or aspect is None or aspect == 1:
             return
-        width = round(self._choice.width * aspect)
-        if not set_display_size(self._part, self._stream.index, width, self._choice.height):
+        width = round(self._target.width * aspect)
+        if not set_display_size(part, index, width, self._target.height):
             self.notes.append(f"{self.path.name} does not carry the sample aspect ratio {aspect}; type: -o NAME.mp4")
 
     @contextlib.contextmanager

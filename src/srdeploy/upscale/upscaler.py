@@ -10,6 +10,7 @@ import numpy as np
 
 from srdeploy.backends import Session
 from srdeploy.errors import InputError, ModelError, OutOfMemory
+from srdeploy.media.alpha import with_colour_under_alpha
 from srdeploy.media.colour import rgb_from_ycbcr, rgb_from_yuv, ycbcr_from_rgb, yuv_from_rgb
 from srdeploy.media.enlarge import chroma_offset, enlarge_plane, enlarge_rows
 from srdeploy.picture import Frame, Picture, Pixels
@@ -101,6 +102,7 @@ class Upscaler:
 
     def _picture(self, picture: Picture) -> Picture:
         _check_picture(picture)
+        picture = with_colour_under_alpha(picture)
         network = self._network_for(picture.depth)
         try:
             by = self._by_rgb if self.session.spec.channels == 3 else self._by_luma

@@ -1,0 +1,234 @@
+"""A picture file's bytes as pixels and what stands beside them: by OpenCV, or by Pillow where OpenCV cannot."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from srdeploy.errors import InputError
+from srdeploy.media import headers, tiff
+from srdeploy.media.kinds import kind_of
+from srdeploy.media.quiet import captured_stderr
+from srdeploy.picture import Picture, Pixels
+
+# OpenCV's place in its own source, before and after what it has to say.
+_PLACE = re.compile(r"^\[[^]]*\] \S+ \S+:\d+ \w+ |.*error: \([^)]*\) ?| in function '\w+'$|OpenCV TIFF\(line \d+\): ")
+
+_XMP_TURN = re.compile(rb"""(tiff:Orientation(?:=["']|>))([1-8])""")
+
+EXIF, XMP, ICC = 0, 1, 2  # cv2.IMAGE_METADATA_*
+XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
+
+_BY_OPENCV = frozenset({"png", "jpeg", "webp", "bmp", "tiff", "avif", "pnm", "pam", "pfm"})
+_BY_PILLOW = frozenset({"gif", "heif", "jxl", "jp2", "ico"})
+_CONVERTED = frozenset({5, 8, 9, 10})
+"""TIFF's PhotometricInterpretation of CMYK and the three kinds of Lab."""
+
+
+def page_count(data: bytes) -> int:
+    """How many pictures a file holds: the pages of a TIFF, else one."""
+    return max(1, len(tiff.pages(data))) if kind_of(data[:4096]) == "tiff" else 1
+
+
+def decode(path: Path, data: bytes, max_pixels: int, notes: list[str], page: int = 0) -> Picture:
+    """One picture of the file `path`, whose bytes are `data`, upright. `notes` gets a sentence for what is not kept.
+
+    Raises InputError when it is damaged, cut off, of a kind that is not read, or claims more than `max_pixels`.
+    """
+    kind = kind_of(data[:4096])
+    pages = tiff.pages(data) if kind == "tiff" else []
+    directory = pages[page] if page < len(pages) else {}
+    _refuse(path, data, kind, directory, max_pixels)
+    if kind in _BY_PILLOW or _needs_pillow(data, kind, directory):
+        from srdeploy.media import pillow
+
+        picture = pillow.decode(path, data, kind, max_pixels, notes, page)
+    else:
+        picture = _by_opencv(path, data, kind, directory, page, notes)
+        if kind == "avif":  # OpenCV reads its deep pixels, and nothing beside them
+            from srdeploy.media import pillow
+
+            picture = pillow.with_avif_metadata(path, data, picture)
+    if kind == "tiff":
+        icc = None if _model(directory) in _CONVERTED else _bytes(directory, tiff.ICC)
+        picture = replace(
+            picture, icc=icc, exif=tiff.exif_of_page(directory), xmp=_stripped(_bytes(directory, tiff.XMP))
+        )
+    turn = 1 if kind in ("tiff", "heif") else _turn(picture)  # libtiff and libheif turn pixels themselves
+    exif = picture.exif and tiff.patched_exif(picture.exif, {tiff.ORIENTATION: 1})
+    upright = replace(
+        picture,
+        planes=tuple(_upright(plane, turn) for plane in picture.planes),
+        alpha=None if picture.alpha is None else _upright(picture.alpha, turn),
+        exif=exif,
+        xmp=picture.xmp and _XMP_TURN.sub(rb"\g<1>1", picture.xmp),
+    )
+    dpi = tiff.resolution(directory) if kind == "tiff" else headers.dpi(data, kind, picture.exif)
+    return replace(upright, dpi=dpi[::-1] if dpi and turn >= 5 else dpi)
+
+
+def _turn(picture: Picture) -> int:
+    """The orientation that EXIF says, or XMP where EXIF says nothing."""
+    said = _XMP_TURN.search(picture.xmp or b"")
+    if said and not tiff.says_orientation(picture.exif):
+        return int(said[2])
+    return tiff.orientation(picture.exif)
+
+
+def reason(lines: list[str]) -> str:
+    """What a decoder said first, without its place in its own source."""
+    text = " ".join((lines or [""])[0].split())
+    text = _PLACE.sub("", text).removesuffix(".")
+    return text[:120] or "its data do not decode"
+
+
+def _refuse(path: Path, data: bytes, kind: str, directory: tiff.Directory, max_pixels: int) -> None:
+    """Raise InputError for what a decoder would read wrongly, in part, or with all the machine's memory."""
+    if kind not in _BY_OPENCV | _BY_PILLOW:
+        what = {"text": "a text file", "video": "no picture of a known kind"}.get(kind, f"of the kind {kind}")
+        raise InputError(
+            f"{path} is {what}, whatever its name says; PNG, JPEG, WebP, BMP, TIFF, AVIF, GIF, PNM and PFM are read"
+        )
+    size = headers.claimed_size(data, kind)
+    if kind == "tiff":
+        width, height = tiff.numbers(directory, tiff.WIDTH), tiff.numbers(directory, tiff.HEIGHT)
+        size = (width[0], height[0]) if width and height else None
+    if size is not None:
+        headers.check_size(path, *size, max_pixels)
+    if kind == "png" and headers.is_cut_png(data):
+        raise InputError(f"{path} is damaged or cut off (png: it ends inside a chunk); fetch or make it again")
+
+
+def _needs_pillow(data: bytes, kind: str, directory: tiff.Directory) -> bool:
+    """Whether OpenCV would refuse it, spoil its alpha, or take CMYK for what it is not."""
+    if kind == "jpeg":
+        return headers.jpeg_components(data) == 4
+    if kind != "tiff":
+        return False
+    bits = (tiff.numbers(directory, tiff.BITS) or (1,))[0]
+    samples = (tiff.numbers(directory, tiff.SAMPLES) or (1,))[0]
+    # Of 8 bits, OpenCV multiplies colours by alpha, drops that of gray, and reads some tiles not at all.
+    odd = bits == 8 and (samples in (2, 4) or tiff.TILE_WIDTH in directory)
+    return odd or bits in (2, 4) or _model(directory) in _CONVERTED
+
+
+def _model(directory: tiff.Directory) -> int:
+    """The colour model of a TIFF's page (PhotometricInterpretation)."""
+    return (tiff.numbers(directory, tiff.PHOTOMETRIC) or (2,))[0]
+
+
+def _by_opencv(path: Path, data: bytes, kind: str, directory: tiff.Directory, page: int, notes: list[str]) -> Picture:
+    pixels, found = _pixels(path, data, kind, page)
+    if pixels.ndim == 3 and pixels.shape[2] > 4:
+        raise InputError(f"{path} has {pixels.shape[2]} channels, and at most four are read; convert it to RGB first")
+    depth, span = 8 * pixels.itemsize, None
+    if kind == "avif" and depth == 16:
+        depth = headers.avif_depth(data)
+    elif pixels.dtype == np.uint32:
+        pixels, depth = (pixels >> 16).astype(np.uint16), 16
+        notes.append(f"{path.name} has 32-bit samples; their upper 16 bits are read")
+    elif pixels.dtype in (np.float32, np.float64):
+        pixels, span, depth = *_from_floats(path, pixels), 16
+        notes.append(
+            f"{path.name} has float samples; they are enlarged in 16 bits, from {span[0]:.6g} to {span[1]:.6g}"
+        )
+    elif pixels.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{path} has samples of {pixels.dtype}, which are not read; convert it to 8 or 16 bits first")
+    rgb, alpha = _split(pixels, kind, data)
+    if kind == "tiff" and alpha is not None and tiff.numbers(directory, 338)[:1] == (1,):
+        rgb = _unassociated(rgb, alpha)
+    if kind == "png":  # OpenCV 5.0 reads and writes XMP in PNG with bytes from beyond its end
+        found[XMP] = headers.png_xmp(data)
+    return Picture(
+        layout="gray" if rgb.ndim == 2 else "rgb",
+        planes=(rgb,),
+        depth=depth,
+        alpha=alpha,
+        icc=found.get(ICC),
+        exif=found.get(EXIF),
+        xmp=_stripped(found.get(XMP)),
+        span=span,
+    )
+
+
+def _pixels(path: Path, data: bytes, kind: str, page: int) -> tuple[Pixels, dict[int, bytes | None]]:
+    buffer = np.frombuffer(data, np.uint8)
+    chatter: list[str] = []
+    pixels: Pixels | None = None
+    found: dict[int, bytes | None] = {}
+    try:
+        with captured_stderr(chatter):
+            if page:
+                _, mats = cv2.imdecodemulti(buffer, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
+                pixels = mats[0] if mats else None
+            else:
+                pixels, kinds, blocks = cv2.imdecodeWithMetadata(buffer, cv2.IMREAD_UNCHANGED)
+                found = {int(k): bytes(np.asarray(block)) for k, block in zip(kinds, blocks, strict=True)}
+    except cv2.error as error:
+        raise InputError(f"{path} cannot be read: {reason([error.err or ''])}; fetch or make it again") from None
+    # libjpeg fills what is missing with gray and only says so.
+    cut = any("premature end" in line.lower() or "bad Huffman" in line for line in chatter)
+    if pixels is None or cut:
+        raise InputError(f"{path} is damaged or cut off ({kind}: {reason(chatter)}); fetch or make it again")
+    return pixels, found
+
+
+def _from_floats(path: Path, values: Pixels) -> tuple[Pixels, tuple[float, float]]:
+    """Floats as 16 bits from their least (0 if that is more) to their largest (1 if that is less)."""
+    color = values if values.ndim == 2 else values[..., :3]
+    if not np.isfinite(values).all():
+        raise InputError(f"{path} holds infinite values or none (NaN); give them a number first")
+    low, high = min(0.0, float(color.min())), max(1.0, float(color.max()))
+    share = (values - low) / (high - low)
+    if values.ndim == 3 and values.shape[2] == 4:
+        share[..., 3] = values[..., 3]
+    return np.rint(np.clip(share, 0, 1) * 65535).astype(np.uint16), (low, high)
+
+
+def _upright(pixels: Pixels, turn: int) -> Pixels:
+    """Apply EXIF orientation: 2 mirror, 3 half turn, 4 flip, 5 transpose, 6 quarter right, 7 transverse, 8 left."""
+    if turn >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if turn in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if turn in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _split(pixels: Pixels, kind: str, data: bytes) -> tuple[Pixels, Pixels | None]:
+    """OpenCV's BGR or BGRA as RGB (or gray) and alpha."""
+    if pixels.ndim == 2:
+        return pixels, None
+    channels = pixels.shape[2]
+    if channels == 1:
+        return pixels[..., 0], None
+    if channels == 2:
+        return np.ascontiguousarray(pixels[..., 0]), np.ascontiguousarray(pixels[..., 1])
+    alpha = np.ascontiguousarray(pixels[..., 3]) if channels == 4 else None
+    if kind == "bmp" and alpha is not None and not headers.has_bmp_alpha(data):
+        alpha = None  # the fourth byte of most BMPs is padding
+    if kind == "png" and headers.is_gray_png(data):
+        return np.ascontiguousarray(pixels[..., 0]), alpha
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if channels == 4 else cv2.COLOR_BGR2RGB), alpha
+
+
+def _unassociated(rgb: Pixels, alpha: Pixels) -> Pixels:
+    """Colours that are stored multiplied by alpha (TIFF's ExtraSamples 1), as they are without it."""
+    peak = np.iinfo(rgb.dtype).max
+    share = alpha.astype(np.float32) / peak
+    if rgb.ndim == 3:
+        share = share[:, :, None]
+    freed = np.rint(rgb / np.maximum(share, 1 / peak))
+    return np.minimum(freed, peak).astype(rgb.dtype)
+
+
+def _stripped(xmp: bytes | None) -> bytes | None:
+    return None if xmp is None else xmp.removeprefix(XMP_IN_JPEG).rstrip(b"\0")
+
+
+def _bytes(directory: tiff.Directory, tag: int) -> bytes | None:
+    entry = directory.get(tag)
+    return entry.data if isinstance(entry, tiff.Entry) and entry.kind in (1, 7) else None

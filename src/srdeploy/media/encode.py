@@ -1,0 +1,186 @@
+"""Pictures as the bytes of a file, with everything beside their pixels that the format holds; by OpenCV."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from srdeploy.errors import OutputError
+from srdeploy.media import headers, tiff
+from srdeploy.media.decode import EXIF, ICC, XMP, XMP_IN_JPEG, reason
+from srdeploy.media.kinds import PICTURE_SUFFIXES
+from srdeploy.media.quiet import captured_stderr
+from srdeploy.picture import Picture, Pixels
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a file format holds. extension: OpenCV's name for it; largest: pixels on a side; pages: more than one."""
+
+    extension: str
+    largest: int = (1 << 31) - 1
+    deep: bool = False
+    floats: bool = False
+    alpha: bool = True
+    metadata: bool = True
+    dpi: bool = True
+    pages: bool = False
+
+
+_JPEG = Format(".jpg", largest=65535, alpha=False)
+_TIFF = Format(".tiff", deep=True, floats=True, pages=True)
+_BMP = Format(".bmp", metadata=False)
+
+FORMATS: Mapping[str, Format] = {
+    ".png": Format(".png", deep=True),
+    ".webp": Format(".webp", largest=16383, dpi=False),
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".jpe": _JPEG,
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".bmp": _BMP,
+    ".dib": _BMP,
+    ".pfm": Format(".pfm", deep=True, floats=True, alpha=False, metadata=False, dpi=False),
+}
+
+# JPEG: above 95 files grow and nothing is seen; 4:4:4 because an enlarged edge in colour is what was asked for.
+# WebP: lossless (any quality above 100), since its lossy mode always halves the chroma. PNG: level 4 is within a few
+# percent of the smallest file at a third of the time. TIFF: Deflate of differences.
+_PARAMETERS: Mapping[str, tuple[int, ...]] = {
+    ".png": (cv2.IMWRITE_PNG_COMPRESSION, 4),
+    ".jpg": (
+        cv2.IMWRITE_JPEG_QUALITY,
+        95,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+        cv2.IMWRITE_JPEG_OPTIMIZE,
+        1,
+    ),
+    ".webp": (cv2.IMWRITE_WEBP_QUALITY, 101),
+    ".tiff": (cv2.IMWRITE_TIFF_COMPRESSION, 8, cv2.IMWRITE_TIFF_PREDICTOR, 2),
+    ".bmp": (),
+    ".pfm": (),
+}
+
+
+def format_of(path: Path) -> Format:
+    """The format that the suffix of `path` names. Raises OutputError for one that is not written."""
+    found = FORMATS.get(path.suffix.lower())
+    if found is None:
+        known = " ".join(sorted(PICTURE_SUFFIXES))
+        raise OutputError(f"cannot write {path}: no picture of the kind '{path.suffix}'; type one of {known}")
+    return found
+
+
+def encode(path: Path, picture: Picture) -> bytes:
+    """The file of one picture, in the format that the suffix of `path` names. Raises OutputError."""
+    form = format_of(path)
+    exif = picture.exif
+    if exif is not None:
+        sides = {tiff.PIXELS_ACROSS: picture.width, tiff.PIXELS_DOWN: picture.height}
+        exif = tiff.patched_exif(exif, sides)
+    blocks: dict[int, bytes] = {}
+    if form.metadata and form.extension != ".tiff":
+        blocks = {k: b for k, b in ((EXIF, exif), (XMP, picture.xmp), (ICC, picture.icc)) if b}
+    if form.extension == ".jpg" and XMP in blocks:
+        blocks[XMP] = XMP_IN_JPEG + blocks[XMP]
+    png_xmp = blocks.pop(XMP, None) if form.extension == ".png" else None
+    data = _coded(path, form.extension, _for_opencv(picture, form), blocks)
+    if png_xmp is not None:
+        data = headers.with_png_xmp(data, png_xmp)
+    if form.extension == ".tiff":
+        return tiff.with_tags(data, exif, tiff_tags(picture))[0]
+    if picture.dpi is not None and form.dpi:
+        data = headers.with_dpi(data, {".jpg": "jpeg"}.get(form.extension, form.extension[1:]), picture.dpi)
+    return data
+
+
+def tiff_page(path: Path, picture: Picture, at: int) -> tuple[bytes, int, int]:
+    """One page of a TIFF of several as it stands at `at` in the file; see tiff.with_tags."""
+    data = _coded(path, ".tiff", _for_opencv(picture, format_of(path)), {})
+    return tiff.with_tags(data, picture.exif, tiff_tags(picture), at)
+
+
+def tiff_tags(picture: Picture) -> tiff.Directory:
+    """The tags of a TIFF for what stands beside the picture's pixels."""
+    tags: tiff.Directory = {}
+    if picture.icc:
+        tags[tiff.ICC] = tiff.Entry(7, picture.icc)
+    if picture.xmp:
+        tags[tiff.XMP] = tiff.Entry(1, picture.xmp)
+    if picture.dpi is not None:
+        tags[tiff.X_RESOLUTION], tags[tiff.Y_RESOLUTION] = (tiff.rational(n) for n in picture.dpi)
+        tags[tiff.RESOLUTION_UNIT] = tiff.short(2)
+    return tags
+
+
+def takes_icc(path: Path, picture: Picture) -> bool:
+    """Whether the format takes the picture's ICC profile: libpng refuses damaged ones and those of another kind."""
+    if picture.icc is None or not format_of(path).metadata:
+        return True
+    dot = replace(picture, planes=(picture.planes[0][:1, :1],), alpha=None, exif=None, xmp=None, span=None)
+    try:
+        encode(path, dot)
+    except OutputError:
+        return False
+    return True
+
+
+def lost(path: Path, picture: Picture) -> list[str]:
+    """What the format that `path` names does not hold of the picture, a sentence each."""
+    form = format_of(path)
+    names = []
+    if not form.metadata:
+        names = [n for n, b in (("ICC profile", picture.icc), ("EXIF", picture.exif), ("XMP", picture.xmp)) if b]
+    if picture.dpi is not None and not form.dpi and tiff.exif_resolution(picture.exif) is None:
+        names.append("resolution")
+    notes = []
+    if names:
+        notes.append(f"{path.name}: {' and '.join(names)} not kept in {path.suffix}; type -o with .png to keep it")
+    if picture.span is not None and not form.floats:
+        low, high = picture.span
+        notes.append(f"{path.name}: floats become 16 bits, 0 for {low:.6g} and 65535 for {high:.6g}")
+    return notes
+
+
+def _for_opencv(picture: Picture, form: Format) -> Pixels:
+    """Packed B, G, R, A or gray, with 8 or 16 bits or as floats."""
+    pixels, alpha = picture.planes[0], picture.alpha
+    if form.floats and (picture.span is not None or form.extension == ".pfm"):
+        low, high = picture.span or (0.0, 1.0)
+        pixels = (low + pixels * ((high - low) / picture.peak)).astype(np.float32)
+        alpha = None if alpha is None else (alpha / picture.peak).astype(np.float32)
+    elif picture.depth not in (8, 16):
+        pixels = _sixteen(pixels, picture.peak)
+        alpha = None if alpha is None else _sixteen(alpha, picture.peak)
+    if alpha is not None:
+        rgb = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if picture.layout == "gray" else pixels
+        pixels = np.dstack((rgb[..., ::-1], alpha))
+    elif picture.layout == "rgb":
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    return np.ascontiguousarray(pixels)
+
+
+def _sixteen(plane: Pixels, peak: int) -> Pixels:
+    """Formats hold 8 or 16 bits; the same share of the peak keeps black and white where they were."""
+    return ((plane.astype(np.uint32) * 65535 + peak // 2) // peak).astype(np.uint16)
+
+
+def _coded(path: Path, extension: str, pixels: Pixels, blocks: dict[int, bytes]) -> bytes:
+    parameters = list(_PARAMETERS[extension])
+    if extension == ".tiff" and pixels.dtype == np.float32:
+        parameters[-1] = 1  # floats have no differences that a plain reader knows
+    metadata: list[Any] = [np.frombuffer(block, np.uint8)[None] for block in blocks.values()]
+    chatter: list[str] = []
+    try:
+        with captured_stderr(chatter):
+            done, coded = cv2.imencodeWithMetadata(extension, pixels, list(blocks), metadata, parameters)
+    except cv2.error as error:
+        raise OutputError(f"cannot write {path}: {reason([error.err or ''])}") from None
+    if not done:
+        raise OutputError(f"cannot write {path}: {reason(chatter)}")
+    return bytes(coded.tobytes())

@@ -1,0 +1,166 @@
+"""What OpenCV does not read, by Pillow: CMYK and Lab by profile, GIF, HEIF, JPEG XL; and AVIF's metadata."""
+
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from srdeploy.errors import InputError
+from srdeploy.extras import require
+from srdeploy.media import headers
+from srdeploy.media.quiet import captured_stderr
+from srdeploy.picture import Picture, Pixels
+
+_FORMATS = {"jpeg": "JPEG", "tiff": "TIFF", "avif": "AVIF", "jxl": "JXL", "jp2": "JPEG2000"}
+_LOCK = threading.Lock()
+
+
+def decode(path: Path, data: bytes, kind: str, max_pixels: int, notes: list[str], page: int = 0) -> Picture:
+    """One picture of the file's bytes, not yet turned as its EXIF says. Raises InputError, and MissingExtra for HEIF
+    and JPEG XL without their libraries."""
+    if kind == "heif":
+        return _heif(path, data, max_pixels)
+    if kind == "jxl":
+        require("pillow_jxl", "pictures")
+    with opened(path, data, kind) as image:
+        headers.check_size(path, image.width, image.height, max_pixels)
+        if page:
+            image.seek(page)
+        deep = kind == "jp2" and image.mode in ("RGB", "RGBA") and _jp2_depth(data) > 8
+        if deep:
+            notes.append(f"{path.name} has more than 8 bits; 8 are read")
+        image.load()
+        info = dict(image.info)
+        if image.mode in ("CMYK", "LAB", "YCbCr"):
+            image = _rgb(image, info.pop("icc_profile", None), path, notes)
+        picture = _planes(path, image)
+    return _beside(picture, info)
+
+
+def with_avif_metadata(path: Path, data: bytes, picture: Picture) -> Picture:
+    """The picture with the ICC profile, EXIF (its turn and mirror included) and XMP of the AVIF file."""
+    with opened(path, data, "avif") as image:
+        return _beside(picture, image.info)
+
+
+@contextmanager
+def opened(path: Path, data: bytes, kind: str) -> Iterator[Any]:
+    """Pillow's image of the bytes, guarded as long as it is open."""
+    with (
+        guarded(path, kind),
+        Image.open(io.BytesIO(data), formats=[_FORMATS.get(kind, kind.upper())]) as image,
+    ):
+        yield image
+
+
+@contextmanager
+def guarded(path: Path, kind: str) -> Iterator[None]:
+    """Whatever Pillow raises meanwhile is an InputError, and neither it nor its decoders say anything by themselves."""
+    # Pillow's own limit on pixels is for the whole process; ours is checked on every picture.
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            with captured_stderr([]):
+                yield
+        except InputError:
+            raise
+        except Exception as error:  # noqa: BLE001 - decoders raise nearly everything on damaged files
+            said = " ".join(str(error).split())[:120] or type(error).__name__
+            if isinstance(error, UnidentifiedImageError):
+                said = "its head is not understood"
+            raise InputError(f"{path} is damaged or cut off ({kind}: {said}); fetch or make it again") from None
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _planes(path: Path, image: Any) -> Picture:
+    """Pixels and alpha of an image of any mode."""
+    mode = image.mode
+    if mode in ("P", "PA") or "transparency" in image.info:
+        transparent = mode == "PA" or "transparency" in image.info
+        gray = mode == "L" or (mode == "P" and _is_gray(image.getpalette("RGB")))
+        image = image.convert(("LA" if transparent else "L") if gray else "RGBA" if transparent else "RGB")
+    elif mode in ("1", "RGBX", "RGBa", "La"):
+        image = image.convert({"1": "L", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}[mode])
+    if image.mode not in ("L", "LA", "RGB", "RGBA") and not image.mode.startswith("I;16"):
+        raise InputError(f"{path} has samples of the kind {image.mode}, which are not read; convert it to RGB first")
+    return _picture(np.asarray(image))
+
+
+def _is_gray(palette: list[int] | None) -> bool:
+    return palette is not None and palette[0::3] == palette[1::3] == palette[2::3]
+
+
+def _picture(pixels: Pixels) -> Picture:
+    depth = 8 * pixels.itemsize
+    if pixels.ndim == 2:
+        return Picture("gray", (np.ascontiguousarray(pixels),), depth)
+    alpha = np.ascontiguousarray(pixels[..., -1]) if pixels.shape[2] in (2, 4) else None
+    if pixels.shape[2] <= 2:
+        return Picture("gray", (np.ascontiguousarray(pixels[..., 0]),), depth, alpha=alpha)
+    return Picture("rgb", (np.ascontiguousarray(pixels[..., :3]),), depth, alpha=alpha)
+
+
+def _rgb(image: Any, profile: bytes | None, path: Path, notes: list[str]) -> Any:
+    """CMYK by its profile, else by the plain formula; Lab by its definition. The result is sRGB."""
+    name = {"CMYK": "CMYK", "LAB": "CIELab", "YCbCr": "YCbCr"}[image.mode]
+    target = ImageCms.createProfile("sRGB")
+    source: Any = None
+    if image.mode == "LAB":
+        source = ImageCms.createProfile("LAB")
+    elif profile:
+        with suppress(ImageCms.PyCMSError, OSError):  # a damaged one is as good as none
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if source is None:
+        notes.append(f"{path.name} is {name} without a profile; it is converted to RGB by the plain formula")
+        return image.convert("RGB")
+    notes.append(f"{path.name} is {name}; it is converted to sRGB by its profile")
+    return ImageCms.profileToProfile(
+        image,
+        source,
+        target,
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+
+
+def _heif(path: Path, data: bytes, max_pixels: int) -> Picture:
+    """HEIF by libheif, which turns it upright itself. More than 8 bits come as 16."""
+    library: Any = require("pillow_heif", "pictures")
+    try:
+        found = library.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
+        headers.check_size(path, found.size[0], found.size[1], max_pixels)
+        pixels = np.asarray(found)
+        info = dict(found.info)
+    except InputError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        said = " ".join(str(error).split())[:120]
+        raise InputError(f"{path} is damaged or cut off (heif: {said}); fetch or make it again") from None
+    return _beside(_picture(pixels), info)
+
+
+def _beside(picture: Picture, info: dict[str, Any]) -> Picture:
+    """The picture with what Pillow found beside the pixels."""
+    exif, xmp, icc = (info.get(name) for name in ("exif", "xmp", "icc_profile"))
+    return replace(
+        picture,
+        icc=icc if isinstance(icc, bytes) else None,
+        exif=exif.removeprefix(b"Exif\0\0") or None if isinstance(exif, bytes) else None,
+        xmp=xmp.rstrip(b"\0") or None if isinstance(xmp, bytes) else None,
+    )
+
+
+def _jp2_depth(data: bytes) -> int:
+    """Bits of a sample by JPEG 2000's SIZ marker (ISO 15444-1, A.5.1)."""
+    at = data.find(b"\xff\x51")
+    return (data[at + 40] & 0x7F) + 1 if 0 <= at < len(data) - 40 else 8

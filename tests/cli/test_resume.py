@@ -1,0 +1,161 @@
+"""Runs that are stopped, however it happens, and gone on with: the result is that of an unbroken run, byte for byte."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from srdeploy.media.video_writer import SEGMENT_FRAMES
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
+
+FRAMES = 5 * SEGMENT_FRAMES + 30
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None]) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    ffmpeg(
+        "-f lavfi -i testsrc2=size=96x64:rate=25 -f lavfi -i sine=440 -frames:v",
+        FRAMES,
+        "-t",
+        FRAMES / 25,
+        "-bf 2 -c:a aac",
+        path,
+    )
+    return path
+
+
+def command(clip: Path, out: Path, *more: str) -> list[str]:
+    options = ("-m", "espcn-x2", "--threads", "1", "--crf", "30", "--preset", "ultrafast")
+    return [sys.executable, "-m", "srdeploy", "run", str(clip), "-o", str(out), *options, *more]
+
+
+def run(*arguments: object, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+    def limited() -> None:
+        if limit is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that writing fails, as on a full disk
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.run(
+        command(*arguments),  # type: ignore[arg-type]
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=limited,
+    )
+
+
+@pytest.fixture(scope="module")
+def unbroken(clip: Path) -> bytes:
+    out = clip.with_name("unbroken.mp4")
+    done = run(clip, out)
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in clip.parent.iterdir()) == ["clip.mp4", "unbroken.mp4"]
+    return out.read_bytes()
+
+
+def closed_frames(folder: Path) -> int:
+    """Frames in closed segments, as the manifest has them."""
+    manifests = list(folder.glob(".*.part/manifest.jsonl"))
+    if not manifests:
+        return 0
+    lines = manifests[0].read_text().split("\n")[1:-1]
+    return sum(len(json.loads(line)["packets"]) for line in lines)
+
+
+def killed(process: subprocess.Popen[str], folder: Path, after: int, seconds: float) -> None:
+    """SIGKILL once `after` frames are closed and `seconds` more have passed."""
+    deadline = time.monotonic() + 60
+    while process.poll() is None and closed_frames(folder) < after and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
+
+
+def stops(count: int) -> Iterator[tuple[int, float]]:
+    chance = random.Random(7)
+    yield from sorted((chance.randrange(0, FRAMES - SEGMENT_FRAMES), chance.uniform(0, 0.2)) for _ in range(count))
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.long)])
+def test_killed_at_random_moments(count: int, clip: Path, unbroken: bytes, tmp_path: Path) -> None:
+    out = tmp_path / "big.mp4"
+    for after, seconds in stops(count):
+        before = closed_frames(tmp_path)
+        killed(subprocess.Popen(command(clip, out, "--resume"), text=True), tmp_path, after, seconds)
+        assert out.exists() or closed_frames(tmp_path) >= before
+    done = run(clip, out, "--resume", "--json")
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes() == unbroken
+    assert [p.name for p in tmp_path.iterdir()] == ["big.mp4"]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.8, *(pytest.param(s, marks=pytest.mark.long) for s in (0.05, 0.5, 0.95))])
+def test_full_disk_and_then_room(share: float, clip: Path, unbroken: bytes, tmp_path: Path) -> None:
+    out = tmp_path / "big.mp4"
+    full = run(clip, out, limit=int(len(unbroken) * share))
+    assert full.returncode == 1
+    assert full.stderr.count("\n") == 1
+    assert "cannot write" in full.stderr
+    assert not out.exists()
+    kept = closed_frames(tmp_path)
+    assert (f"{kept} frames are done and kept" in full.stderr) == (kept > 0)
+    done = run(clip, out, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes() == unbroken
+    assert [p.name for p in tmp_path.iterdir()] == ["big.mp4"]
+
+
+def test_interrupted_says_how_to_go_on_and_other_settings_are_refused(
+    clip: Path, unbroken: bytes, tmp_path: Path
+) -> None:
+    out = tmp_path / "big.mp4"
+    process = subprocess.Popen(
+        command(clip, out),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while closed_frames(tmp_path) < SEGMENT_FRAMES:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "frames of" in said and "--resume" in said and "Traceback" not in said
+    kept = closed_frames(tmp_path)
+    assert kept >= SEGMENT_FRAMES
+    other = run(clip, out, "--resume", "--crf", "31")
+    assert other.returncode == 1
+    assert "crf: 30 then, 31 now" in other.stderr
+    assert closed_frames(tmp_path) == kept
+    # A segment that was damaged on the disk is made again, and those after it.
+    segment = next(tmp_path.glob(".*.part/000000"))
+    segment.write_bytes(bytes(len(segment.read_bytes())))
+    done = run(clip, out, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes() == unbroken
+
+
+def test_two_runs_into_one_result(clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "big.mp4"
+    first = subprocess.Popen(command(clip, out), stdout=subprocess.DEVNULL)
+    while not list(tmp_path.glob(".*.part/manifest.jsonl")):
+        assert first.poll() is None
+        time.sleep(0.01)
+    second = run(clip, out)
+    assert second.returncode == 1
+    assert "another run" in second.stderr
+    first.wait(timeout=60)
+    assert first.returncode == 0
