@@ -39,7 +39,8 @@ def _spread(colour: Pixels, alpha: Pixels, peak: int) -> Pixels:
         found = cv2.resize(found, (weight.shape[1], weight.shape[0]), interpolation=cv2.INTER_LINEAR)
         seen = weight > 0
         found[seen] = _divided(weighted[seen], weight[seen])
-    return np.rint(np.clip(found, 0, peak)).astype(colour.dtype)
+    spread: Pixels = np.rint(np.clip(found, 0, peak)).astype(colour.dtype)
+    return spread
 
 
 def _divided(weighted: Any, weight: Any) -> Any:
