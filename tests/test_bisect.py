@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from srdeploy import parity, zoo
 from srdeploy.bisect import first_parting
 from srdeploy.cli.app import app
-from srdeploy.graph.equalize import divisors_of, equalized
+from srdeploy.graph.channels import channels_of
+from srdeploy.graph.equalize import equalized
 from srdeploy.graph.files import load_model, read_spec, stamp_and_save
 from srdeploy.graph.int8 import int8_from_onnx, with_activations
 from srdeploy.graph.pixels import rename_border
@@ -116,7 +117,7 @@ def _precision(model: Any) -> Any:
 
 def test_what_is_right_parts_nowhere(right: tuple[str, Any, Any]) -> None:
     _, model, exact = right
-    assert first_parting(model, exact, _pixels(exact), _precision(model), divisors_of(model)) is None
+    assert first_parting(model, exact, _pixels(exact), _precision(model), channels_of(model)) is None
 
 
 @pytest.mark.parametrize("broken", [scaled_weight, swapped_channel, clipped_activation])
@@ -126,7 +127,7 @@ def test_the_broken_layer_is_named(right: tuple[str, Any, Any], broken: Break) -
     copy.CopyFrom(model)
     layer = broken(copy, *NETWORKS[name])
     onnx.checker.check_model(copy, full_check=True)
-    found = first_parting(copy, exact, _pixels(exact), _precision(model), divisors_of(model))
+    found = first_parting(copy, exact, _pixels(exact), _precision(model), channels_of(model))
     assert found is not None
     assert found.layer == layer, str(found)
 
@@ -136,7 +137,7 @@ def test_a_range_that_is_too_small_is_named() -> None:
     model, exact = int8_of(name), load_model(zoo.find(name))
     quantized = next(node for node in model.graph.node if node.op_type == "QuantizeLinear" and "relu_1" in node.name)
     _change(next(t for t in model.graph.initializer if t.name == quantized.input[1]), lambda value: value * 0.6)
-    found = first_parting(model, exact, _pixels(exact), "int8", divisors_of(model))
+    found = first_parting(model, exact, _pixels(exact), "int8", channels_of(model))
     assert found is not None
     assert (found.layer, found.op, found.tensor) == (quantized.name, "QuantizeLinear", "relu_1")
 

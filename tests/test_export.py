@@ -134,8 +134,6 @@ def test_what_cannot_be_exported(tmp_path: Path, theirs: Path) -> None:
             export(str(source), out=tmp_path / "out")
     with pytest.raises(ModelError, match="precision bf16"):
         export(str(theirs), ("bf16",), out=tmp_path / "out")
-    with pytest.raises(ModelError, match="type --calibrate DIR"):
-        export(str(theirs), ("int8",), out=tmp_path / "out")
     with pytest.raises(ModelError, match="type --int8 too"):
         export(str(theirs), calibrate=tmp_path, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,7 +1,6 @@
 """The int8 file of a shipped model, fitted to the sample pictures: proved, repeatable, or not there."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from srdeploy.errors import InputError, ParityError
 from srdeploy.export import export
 from srdeploy.parity import check_file
 from srdeploy.quantize import TOLERANCE_DB
+from srdeploy.trial import Trial
 
 pytest.importorskip("onnx")
 
@@ -32,33 +32,37 @@ def torchless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("torchless")
-def test_a_proved_int8_file_twice_the_same(repository: Path, tmp_path: Path) -> None:
+def test_proved_int8_files_twice_the_same(repository: Path, tmp_path: Path) -> None:
     samples = repository / "samples"
     for folder in ("a", "b"):
         made = export(NAME, ("fp32", "int8"), False, tmp_path / folder, calibrate=samples)
-    path = tmp_path / "b" / f"{NAME}.int8.onnx"
-    assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
-    file, session = made.files[-1], open_session(path, "ort", "cpu")
-    assert (file.path, file.precision, session.spec.precision) == (path, "int8", "int8")
-    assert file.parity.passed and "convolutions in int8" in file.parity.arithmetic
-    assert session.spec.quality_loss_db["ort/int8"] <= TOLERANCE_DB
-    assert any(re.search(r"int8, ranges by .* dB of PSNR lost on 4 pictures", note) for note in made.notes)
-    assert session.run(np.zeros((1, 9, 7, 1), np.uint8)).shape == (1, 36, 28, 1)
-    found = check_file(path)
-    assert found.parity.passed and found.parity.tolerance == {"psnr_db": 40.0}
+    for file, kind in zip(made.files[1:], ("int8", "int8-trt"), strict=True):
+        path = tmp_path / "b" / f"{NAME}.{kind}.onnx"
+        assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
+        session = open_session(path, "ort", "cpu")
+        assert (file.path, file.precision, session.spec.precision) == (path, "int8", "int8")
+        assert file.parity.passed and "convolutions in int8" in file.parity.arithmetic
+        assert session.spec.quality_loss_db["ort/int8"] <= TOLERANCE_DB
+        assert any(re.fullmatch(rf"{kind}, ranges by .* dB of PSNR lost on 4 pictures", note) for note in made.notes)
+        assert session.run(np.zeros((1, 9, 7, 1), np.uint8)).shape == (1, 36, 28, 1)
+        found = check_file(path)
+        assert found.parity.passed and found.parity.tolerance == {"psnr_db": 40.0}
+
+
+@pytest.mark.usefixtures("torchless")
+def test_the_pictures_that_ship_are_the_default(tmp_path: Path) -> None:
+    made = export(NAME, ("int8",), False, tmp_path)
+    assert any("fitted to the 3 pictures that ship; for your own type --calibrate" in note for note in made.notes)
+    assert [file.path.name for file in made.files] == [f"{NAME}.{kind}.onnx" for kind in ("fp32", "int8", "int8-trt")]
 
 
 @pytest.mark.usefixtures("torchless")
 def test_a_loss_above_tolerance_leaves_no_file(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = quantize_module._Trial.quantized
-    monkeypatch.setattr(quantize_module, "METHODS", {"minmax": quantize_module.METHODS["minmax"]})
-    monkeypatch.setattr(
-        quantize_module._Trial,
-        "quantized",
-        lambda *asked: replace(right(*asked), loss_db=0.3),
-    )
+    monkeypatch.setattr(quantize_module, "METHODS", ["minmax"])
+    monkeypatch.setattr(Trial, "quantized", lambda *asked: (None, 0.3))
+    monkeypatch.setattr(Trial, "ranked_alone", lambda self, method, parts, names: names)
     with pytest.raises(ParityError, match=r"loses 0\.30 dB of PSNR on 4 pictures .*; type --fp16") as caught:
         export(NAME, ("int8",), False, tmp_path / "out", calibrate=repository / "samples")
     assert "\n" not in str(caught.value)

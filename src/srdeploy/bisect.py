@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from srdeploy.backends.ort import open_graph
+from srdeploy.graph.channels import Channels
 from srdeploy.graph.files import Model, border, cleaned
 from srdeploy.graph.rounded import EPSILON, rounded_weights, scalars
 from srdeploy.graph.steps import Step, steps_of
@@ -66,15 +67,15 @@ def first_parting(
     reference: Model,
     pixels: Pixels,
     precision: Precision,
-    factors: Mapping[str, Array] | None = None,
+    channels: Mapping[str, Channels] | None = None,
 ) -> Parting | None:
     """The first layer of `candidate` that does something else than the reference's; None when every layer agrees.
 
     Both take pixels (uint8, (1, H, W, C)), or these / 255 as float (1, C, H, W). Layers are paired by the names of
-    nodes, or, where a tool has renamed them, by the order of operators. precision: the candidate's. factors: by names
-    of the reference's tensors, what the candidate's channels (C,) were divided by.
+    nodes, or, where a tool has renamed them, by the order of operators. precision: the candidate's. channels: by
+    names of the reference's tensors, how the candidate's channels stand for theirs.
     """
-    return _Walk(cleaned(candidate), cleaned(reference), pixels, precision, factors or {}).first()
+    return _Walk(cleaned(candidate), cleaned(reference), pixels, precision, channels or {}).first()
 
 
 class _Stepper:
@@ -101,14 +102,14 @@ class _Stepper:
 
 class _Walk:
     def __init__(
-        self, candidate: Model, reference: Model, pixels: Pixels, precision: Precision, factors: Mapping[str, Array]
+        self, candidate: Model, reference: Model, pixels: Pixels, precision: Precision, channels: Mapping[str, Channels]
     ) -> None:
         self.candidate = _Stepper(candidate, pixels)
         self.constants = scalars(candidate)
         self.nodes = list(reference.graph.node)
         self.exact, self.rough = steps_of(reference), steps_of(rounded_weights(reference, precision))
         self.outputs = border(candidate, "the candidate")[1].name, border(reference, "the reference")[1].name
-        self.epsilon, self.factors = EPSILON[precision], factors
+        self.epsilon, self.channels = EPSILON[precision], channels
         self.twins = _paired(self.nodes, self.candidate.nodes)
         self.paired = set(self.twins.values())
         self.given = feed(reference, pixels)
@@ -142,7 +143,8 @@ class _Walk:
         for name, own in zip(self.nodes[index].input, node.input, strict=False):
             if name not in step.inputs:
                 continue
-            expected, actual = self.given[name], self._own(name, own)
+            expected = self.given[name]
+            actual = self._own(name, own, expected)
             if self.twin_of.get(name) != own and (suspects := self._between(own)):
                 size = self._step(own)
                 if size == np.float32(_LEVEL):  # pixels: what lies outside is clipped in the end by either
@@ -152,17 +154,20 @@ class _Walk:
         made, rounded = _run(step, inputs), _run(self.rough[index], inputs)
         weights = tuple(name for name in self.nodes[index].input if name and name not in step.inputs)
         for name, own in zip(step.outputs, node.output, strict=False):
-            exact, actual = made[name], self._own(name, own)
+            exact = made[name]
+            actual = self._own(name, own, exact)
             noise = np.subtract(rounded[name], exact, dtype=np.float32)
             step_of = 0.0 if exact.dtype.kind == "f" else 1.0
             yield self._judge(name, exact, actual, noise, step_of, [twin], weights)
             self.given[name], self.twin_of[name] = actual.astype(exact.dtype), own
 
-    def _own(self, name: str, own: str) -> Array:
-        """The candidate's value of the reference's tensor `name`, in the reference's units."""
+    def _own(self, name: str, own: str, expected: Array) -> Array:
+        """The candidate's value of the reference's tensor `name`, in the reference's channels and units; what it left
+        out as it never was anything but 0 is as expected."""
         value = self.candidate.values[own]
-        if name in self.factors:
-            return value * self.factors[name].reshape(1, -1, 1, 1)
+        if name in self.channels:
+            merged = self.channels[name].merged(value)
+            return np.where(np.isnan(merged), expected, merged)
         return value
 
     def _judge(

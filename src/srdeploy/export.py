@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from srdeploy import zoo
+from srdeploy.calibration import calibration_pairs
 from srdeploy.errors import MissingExtra, ModelError, OutputError, ParityError
 from srdeploy.graph.facts import facts_of
 from srdeploy.graph.files import Model, at_our_opset, load_model, parse_model, read_spec, stamp_and_save
@@ -14,9 +15,10 @@ from srdeploy.graph.pixels import rename_border, wrap_pixels
 from srdeploy.mixed import mixed_from_onnx
 from srdeploy.parity import TOLERANCE, Check, check_file, file_hash, pictures_for
 from srdeploy.picture import Pixels
-from srdeploy.quantize import PICTURES, Quantized, quantize
+from srdeploy.quantize import Quantized, quantize
 from srdeploy.recipe import load_recipe
 from srdeploy.spec import METADATA_KEY, ModelSpec, Parity, PixelKind, Precision
+from srdeploy.trial import SIGNED, UNSIGNED
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,10 @@ class ReleaseRecipe:
     name: str
     weights: str
     weights_sha256: str
-    precisions: tuple[Literal["fp32", "fp16"], ...]
+    precisions: tuple[Literal["fp32", "fp16", "int8"], ...]
     float_files: bool = True
+    calibration: str | None = None
+    """The folder, in the one that --calibrate names, of the pictures that int8 is fitted to."""
 
 
 @dataclass(frozen=True)
@@ -82,27 +86,28 @@ def export(
     source: a shipped model's name (None = the default), a .safetensors checkpoint of srdeploy, anybody's .onnx
     (float NCHW), or a release recipe (.toml), whose precisions and float files are then made. fp32 is always made:
     it is what fp16 and int8 are proved against. data: a folder of pictures to prove on. calibrate: a folder of
-    full-resolution pictures that int8, which has no float file, is fitted to.
+    full-resolution pictures that int8, which has no float file, is fitted to, None for those that ship; of a release
+    recipe the folder in which that of its `calibration` stands. int8 gives <name>.int8.onnx and, for TensorRT,
+    <name>.int8-trt.onnx.
     The files appear together, each after it was opened and compared; when one fails, none does.
 
-    Raises ModelError for a source that cannot be exported or int8 without pictures to calibrate on, InputError for a
-    folder without pictures, ParityError above tolerance, OutputError when `out` cannot
-    be written.
+    Raises ModelError for a source that cannot be exported, InputError for a folder without pictures, ParityError above
+    tolerance, OutputError when `out` cannot be written.
     """
-    integers = _wants_int8(precisions, calibrate)
     if source is not None and Path(source).suffix.lower() == ".toml":
         recipe = load_recipe(Path(source), ReleaseRecipe)
+        calibrate = _calibration(Path(source), recipe, calibrate)
         source, precisions, float_files = str(_weights(Path(source), recipe)), recipe.precisions, recipe.float_files
+    integers = _wants_int8(precisions, calibrate)
     opened = _open_source(source)
     pictures = pictures_for(opened.facts, data)
-    small = _quantized(opened, calibrate, pictures) if integers and calibrate else None
+    small = _quantized(opened, calibrate, pictures) if integers else {}
     made = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".srdeploy-export-", dir=out) as folder:
             files = _make_all(opened, "fp16" in precisions, float_files, Path(folder), pictures)
-            if small is not None:
-                files.append(_make_int8(opened, small, Path(folder), pictures))
+            files += [_make_int8(opened, kind, found, Path(folder), pictures) for kind, found in small.items()]
             files = [_moved(file, out) for file in files]
     except OSError as error:
         raise OutputError(f"cannot write to {out}: {error.strerror}") from None
@@ -125,11 +130,20 @@ def _wants_int8(precisions: Collection[str], calibrate: Path | None) -> bool:
         raise ModelError(
             f"precision {', '.join(sorted(unknown))} is not exported by this version; type --fp16, --int8 or nothing"
         )
-    if "int8" in precisions and calibrate is None:
-        raise ModelError("asked for int8, which needs pictures to calibrate on; type --calibrate DIR")
     if "int8" not in precisions and calibrate is not None:
         raise ModelError(f"asked to calibrate on {calibrate}, which is for int8 alone; type --int8 too")
     return "int8" in precisions
+
+
+def _calibration(path: Path, recipe: ReleaseRecipe, folder: Path | None) -> Path | None:
+    """The folder that a recipe calibrates on."""
+    if "int8" not in recipe.precisions:
+        return folder
+    if recipe.calibration is None:
+        raise ModelError(f'{path} lists int8 and not what it is fitted to; add: calibration = "FOLDER"')
+    if folder is None:
+        raise ModelError(f"{path} fits int8 to {recipe.calibration}; type --calibrate and the folder that holds it")
+    return folder / recipe.calibration
 
 
 def _weights(path: Path, recipe: ReleaseRecipe) -> Path:
@@ -239,17 +253,26 @@ def _make_all(
     return files
 
 
-def _quantized(source: _Source, calibrate: Path, proof: dict[str, Pixels]) -> Quantized:
-    facts = source.facts
-    pictures = pictures_for(facts, calibrate, most=PICTURES, option="--calibrate")
-    return quantize(source.graph, facts.name, facts.scale, facts.multiple, pictures, proof)
+def _quantized(source: _Source, calibrate: Path | None, proof: dict[str, Pixels]) -> dict[str, Quantized]:
+    """By kind of file, "int8" and "int8-trt"."""
+    facts, extremes = source.facts, list(proof.values())
+    pairs = calibration_pairs(calibrate, facts.channels, facts.scale, facts.multiple)
+    if calibrate is None:
+        source.notes.append(
+            f"int8 is fitted to the {len(pairs)} pictures that ship; for your own type --calibrate and their folder"
+        )
+    found = {}
+    for kind, form in (("int8", UNSIGNED), ("int8-trt", SIGNED)):
+        small = found[kind] = quantize(source.graph, facts.name, facts.scale, pairs, extremes, form)
+        lost = f"{small.loss_db:.3f} dB of PSNR lost on {small.pictures} pictures"
+        source.notes.append(f"{small.how(kind)}; {lost}")
+    return found
 
 
-def _make_int8(source: _Source, small: Quantized, folder: Path, pictures: dict[str, Pixels]) -> ExportedFile:
-    source.notes.append(f"{small.how()}; {small.loss_db:.3f} dB of PSNR lost on {small.pictures} pictures")
+def _make_int8(source: _Source, kind: str, small: Quantized, folder: Path, pictures: dict[str, Pixels]) -> ExportedFile:
     spec = replace(_spec(source, "int8", "uint8"), quality_loss_db={"ort/int8": round(small.loss_db, 4)})
     reference = folder / _file_name(source.facts.name, "fp32", "uint8")
-    return _make(small.model, spec, reference, folder, pictures, small.how())
+    return _make(small.model, spec, reference, folder, pictures, small.how(), kind)
 
 
 def _spec(source: _Source, precision: Precision, pixels: PixelKind) -> ModelSpec:
@@ -257,10 +280,17 @@ def _spec(source: _Source, precision: Precision, pixels: PixelKind) -> ModelSpec
 
 
 def _make(
-    graph: Model, spec: ModelSpec, reference: Path, folder: Path, pictures: dict[str, Pixels], arithmetic: str = ""
+    graph: Model,
+    spec: ModelSpec,
+    reference: Path,
+    folder: Path,
+    pictures: dict[str, Pixels],
+    arithmetic: str = "",
+    kind: str = "",
 ) -> ExportedFile:
-    """Save, open what was saved, compare; then stamp how that went. arithmetic: in other words than the session's."""
-    path = folder / _file_name(spec.name, spec.precision, spec.pixels)
+    """Save, open what was saved, compare; then stamp how that went. arithmetic: in other words than the session's.
+    kind: in the file's name, instead of the precision."""
+    path = folder / _file_name(spec.name, kind or spec.precision, spec.pixels)
     spec = replace(spec, reference=reference.name)
     stamp_and_save(graph, spec, path)
     check = check_file(path, reference, pictures=pictures, bisect=True)
@@ -279,5 +309,5 @@ def _moved(file: ExportedFile, out: Path) -> ExportedFile:
     return replace(file, path=path, check=replace(file.check, candidate=str(path)))
 
 
-def _file_name(name: str, precision: Precision, pixels: PixelKind) -> str:
+def _file_name(name: str, precision: str, pixels: PixelKind) -> str:
     return f"{name}.{precision}.onnx" if pixels == "uint8" else f"{name}.{precision}.float.onnx"

@@ -19,9 +19,10 @@ from srdeploy.backends.ort import open_graph
 from srdeploy.bisect import Parting, first_parting
 from srdeploy.difference import MAX_ABS, Comparison, Enlarge, Place, compare
 from srdeploy.errors import InputError, ModelError
-from srdeploy.graph.equalize import divisors_of
+from srdeploy.graph.channels import channels_of
 from srdeploy.graph.facts import facts_of
 from srdeploy.graph.files import Model, border, load_model, parse_model
+from srdeploy.graph.lanes import out_of_lanes
 from srdeploy.graph.steps import rounded_runner
 from srdeploy.media.pictures import read_picture
 from srdeploy.picture import Picture, Pixels
@@ -119,8 +120,8 @@ def check_file(
     )
     parting = None
     if bisect and not comparison.parity.passed:
-        pixels, model = _around(comparison.worst, pictures, spec), load_model(candidate)
-        parting = first_parting(model, _graph_of(reference), pixels, spec.precision, divisors_of(model))
+        pixels, model = _around(comparison.worst, pictures, spec), out_of_lanes(load_model(candidate))
+        parting = first_parting(model, _graph_of(reference), pixels, spec.precision, channels_of(model))
     return Check(str(candidate), str(reference), comparison, bisect, parting)
 
 
@@ -203,28 +204,23 @@ def file_hash(path: Path) -> str:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def pictures_for(
-    spec: ModelSpec, data: Path | None, most: int | None = None, option: str = "--data"
-) -> dict[str, Pixels]:
+def pictures_for(spec: ModelSpec, data: Path | None) -> dict[str, Pixels]:
     """Pictures (uint8, (H, W, C)) for a network's channels: those that ship, or those of a folder.
 
-    The middle SIDE x SIDE of each, cut to the network's multiple; luma is Y of BT.601. most: of more pictures than
-    this, so many are taken, evenly spaced. option: what a person types to give the folder.
+    The middle SIDE x SIDE of each, cut to the network's multiple; luma is Y of BT.601.
     Raises InputError when the folder holds no picture.
     """
-    paths = zoo.parity_pictures() if data is None else list(_pictures_in(data, option))
+    paths = zoo.parity_pictures() if data is None else list(_pictures_in(data))
     if not paths:
         raise InputError(
-            f"there are no pictures in {data or 'the installed package'}; type {option} and a folder of some"
+            f"there are no pictures in {data or 'the installed package'}; type --data and a folder of some"
         )
-    if most is not None and len(paths) > most:
-        paths = [paths[i * len(paths) // most] for i in range(most)]
     return {path.name: _cut(_channels(read_picture(path), spec.channels), spec.multiple) for path in paths}
 
 
-def _pictures_in(folder: Path, option: str) -> Iterator[Path]:
+def _pictures_in(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}; type {option} and a folder of pictures")
+        raise InputError(f"there is no folder {folder}; type --data and a folder of pictures")
     suffixes = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
     yield from (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in suffixes)
 

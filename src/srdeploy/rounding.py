@@ -13,7 +13,7 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 
-DAMPING = 1e-5
+DAMPING = 1e-3
 """Added to the diagonal, as a share of its mean, so that inputs that never vary leave their weights alone."""
 
 

@@ -22,11 +22,15 @@ def export(
     ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="An fp16 file too, proved by true half arithmetic.")] = False,
     int8: Annotated[
-        bool, typer.Option("--int8", help="An int8 file too (uint8 pictures only); needs --calibrate.")
+        bool, typer.Option("--int8", help="int8 files too (uint8 pictures only), for CPUs and for TensorRT.")
     ] = False,
     calibrate: Annotated[
         Path | None,
-        typer.Option("--calibrate", readable=False, help="Full-resolution pictures that int8 is fitted to."),
+        typer.Option(
+            "--calibrate",
+            readable=False,
+            help="Full-resolution pictures that int8 is fitted to. Default: three that ship.",
+        ),
     ] = None,
     float_files: Annotated[
         bool, typer.Option("--float", help="Float files too (NCHW, 0..1): for deep pixels and other tools.")

@@ -13,12 +13,10 @@ from srdeploy.errors import ModelError
 from srdeploy.extras import require
 from srdeploy.graph.files import Model, border, shape_of
 from srdeploy.graph.pixels import rename_border
+from srdeploy.ranges import Range
 from srdeploy.rounding import Rounded
 
 Array = np.ndarray[Any, Any]
-
-Range = tuple[float, float]
-"""The least and the largest value that a tensor's 256 levels reach; what lies outside is clipped."""
 
 _GRID: Range = (0.0, 1.0)
 """The grid of pixels: level / 255 with zero point 0, so that a picture is its own quantisation."""
@@ -62,7 +60,7 @@ def with_activations(model: Model) -> tuple[Model, list[str]]:
     """
     onnx = require("onnx", "export")
     model = rename_border(model)
-    grid = _on_grid(model)
+    grid = on_grid(model)
     names = [name for name in _quantized(model, frozenset()) if name not in grid]
     kind = onnx.TensorProto.FLOAT
     model.graph.output.extend(onnx.helper.make_tensor_value_info(name, kind, None) for name in names)
@@ -86,8 +84,8 @@ def int8_from_onnx(
     convolutions, instead of rounding to nearest. show: a tensor among ranges, or "input", whose dequantised value the
     copy gives as a second output.
     """
-    result = _Int8(rename_border(model), ranges, frozenset(keep), weights or {}).convert(show)
-    result.metadata_props.extend(model.metadata_props)  # the divisors of equalized
+    result = Int8(rename_border(model), ranges, frozenset(keep), weights or {}).convert(show)
+    result.metadata_props.extend(model.metadata_props)  # how channels stand for the network's
     return result
 
 
@@ -108,14 +106,14 @@ def grouped(node: Any) -> bool:
 
 
 def behind(model: Model, node: Any) -> str:
-    """The tensor in which a convolution's result becomes 8 bits: behind its Relu, when that alone takes it."""
+    """The tensor in which a convolution's result becomes 8 bits: behind its Relu or Clip, when that alone takes it."""
     users = consumers(model, node.output[0])
     inner = node.output[0] not in {value.name for value in model.graph.output}
-    fused = inner and len(users) == 1 and users[0].op_type == "Relu"
+    fused = inner and len(users) == 1 and users[0].op_type in ("Relu", "Clip")
     return str(users[0].output[0] if fused else node.output[0])
 
 
-def _on_grid(model: Model) -> set[str]:
+def on_grid(model: Model) -> set[str]:
     """Tensors that hold pixels: the borders, and what only a rearrangement parts from the output."""
     made_by = {name: node for node in model.graph.node for name in node.output}
     grid, name = {"input", "output"}, "output"
@@ -133,10 +131,10 @@ def _quantized(model: Model, keep: frozenset[str]) -> list[str]:
     for name, node in convolution_nodes(model).items():
         if name not in keep:
             names += [node.input[0], behind(model, node)]
-    return list(dict.fromkeys((*names, *sorted(_on_grid(model)))))
+    return list(dict.fromkeys((*names, *sorted(on_grid(model)))))
 
 
-class _Int8:
+class Int8:
     """One pass over the nodes in order, parting each quantised tensor into its 8 bits and their value."""
 
     def __init__(
@@ -147,8 +145,11 @@ class _Int8:
         self.channels = int(shape_of(border(model, "the network")[1])[1] or 1)
         self.convolutions = {name for name in convolution_nodes(model) if name not in keep}
         self.keep = keep
-        grid = _on_grid(model)
-        self.steps = {name: _step(_GRID if name in grid else ranges[name]) for name in _quantized(model, keep)}
+        grid = on_grid(model)
+        self.steps = {
+            name: self.step(name, _GRID if name in grid else ranges[name])
+            for name in self.tensors(_quantized(model, keep))
+        }
         self.values: dict[str, str] = {}
         self.weights = {t.name: self.onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
         self.taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
@@ -157,15 +158,12 @@ class _Int8:
 
     def convert(self, show: str) -> Model:
         graph = self.model.graph
-        del graph.input[:], graph.output[:]
-        graph.input.append(self._border("input", "height", "width"))
-        graph.output.append(self._border("output", "out_height", "out_width"))
-        self._dequantize("input", self._moved("input", to_planes=True))
+        self.borders()
         for node in list(graph.node):
             self._node(node)
         if show:
             kind = self.onnx.TensorProto.FLOAT
-            graph.output.append(self.onnx.helper.make_tensor_value_info(self.values[show], kind, None))
+            graph.output.append(self.onnx.helper.make_tensor_value_info(self.values.get(show, show), kind, None))
         used = {name for node in self.nodes for name in node.input}
         kept = [tensor for tensor in graph.initializer if tensor.name in used]
         del graph.node[:], graph.initializer[:]
@@ -173,24 +171,60 @@ class _Int8:
         graph.initializer.extend((*kept, *self.constants))
         return self.model
 
+    def step(self, name: str, span: Range) -> tuple[np.float32, Any]:
+        """Scale and zero point of 256 levels over a range, widened to hold 0: padding and Relu mean it exactly."""
+        low, high = min(span[0], 0.0), max(span[1], 0.0)
+        scale = np.float32((high - low) / 255 or 1.0)
+        return scale, np.uint8(np.clip(np.rint(-low / float(scale)), 0, 255))
+
+    def tensors(self, names: list[str]) -> list[str]:
+        """Which of these become 8 bits."""
+        return names
+
+    def borders(self) -> None:
+        """Make the input and the output bytes, on the grid of pixels."""
+        graph = self.model.graph
+        del graph.input[:], graph.output[:]
+        graph.input.append(self._border("input", "height", "width"))
+        graph.output.append(self._border("output", "out_height", "out_width"))
+        self._dequantize("input", self._moved("input", to_planes=True))
+
+    def bias(self, node: Any, bias: Any, products: Any) -> str:
+        """A convolution's bias (O,) in steps of `products`, those of its sums."""
+        whole = np.clip(np.rint(bias / products.astype(np.float64)), -(2**31), 2**31 - 1).astype(np.int32)
+        return self._constant_value(node, "bias", whole, products)
+
     def _node(self, node: Any) -> None:
         quantized = node.name in self.convolutions
         scale = self.steps[node.input[0]][0] if quantized else np.float32(1)
+        exposed = node.name in self.keep and node.input[0] in self.values
         node.input[:] = [self.values.get(name, name) for name in node.input]
         if quantized:
             self._weights(node, scale)
-        if node.name in self.keep:
+        if exposed:
             self._float(node)
             return
+        if node.op_type == "Clip" and self._saturates(node):
+            node.op_type = "Relu"
+            del node.input[1:]
         exact = {name: self._fresh(f"{name}_exact") for name in node.output if name in self.steps}
         node.output[:] = [exact.get(name, name) for name in node.output]
         self.nodes.append(node)
         for name, unrounded in exact.items():
             self._quantize(name, unrounded)
 
+    def _saturates(self, node: Any) -> bool:
+        """Whether the levels of a Clip's result end where the Clip does, 0 being its least."""
+        limits = [self.weights.get(name) for name in node.input[1:]]
+        if node.output[0] not in self.steps or len(limits) < 2 or limits[0] is None or limits[1] is None:
+            return False
+        scale, zero = self.steps[node.output[0]]
+        most = scale * (np.iinfo(zero.dtype).max - zero)
+        return bool(float(limits[0]) == 0 and zero == 0 and most <= float(limits[1]) * (1 + 1e-6))
+
     def _float(self, node: Any) -> None:
-        """A convolution that stays float, and behind it a maximum that changes nothing: ONNX Runtime (1.21 and later)
-        rounds the weights of any convolution that it finds directly between a Dequantize- and a QuantizeLinear."""
+        """A convolution that stays float though it takes 8 bits, and behind it a maximum that changes nothing: ONNX
+        Runtime (1.21 and later) rounds the weights of any that it finds between a Dequantize- and a QuantizeLinear."""
         name = node.output[0]
         node.output[0] = self._fresh(f"{name}_float")
         self.nodes.append(node)
@@ -235,10 +269,8 @@ class _Int8:
             levels, steps, bias = self._nearest(node, scale)
         node.input[1] = self._constant_value(node, "weight", levels, steps)
         if bias is not None:
-            products = scale * steps
-            whole = np.clip(np.rint(bias / products.astype(np.float64)), -(2**31), 2**31 - 1).astype(np.int32)
             del node.input[2:]
-            node.input.append(self._constant_value(node, "bias", whole, products))
+            node.input.append(self.bias(node, bias, scale * steps))
 
     def _nearest(self, node: Any, scale: np.float32) -> tuple[Any, Any, Any]:
         """Levels, steps and bias by rounding each weight to nearest."""
@@ -278,10 +310,3 @@ class _Int8:
             name += "_"
         self.taken.add(name)
         return name
-
-
-def _step(span: Range) -> tuple[np.float32, np.uint8]:
-    """Scale and zero point of 256 levels over a range, widened to hold 0: padding and Relu mean it exactly."""
-    low, high = min(span[0], 0.0), max(span[1], 0.0)
-    scale = np.float32((high - low) / 255 or 1.0)
-    return scale, np.uint8(np.clip(np.rint(-low / float(scale)), 0, 255))

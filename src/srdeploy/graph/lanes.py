@@ -16,6 +16,9 @@ from srdeploy.graph.int8 import Array, consumers, grouped
 
 INPUTS, OUTPUTS = 4, 16
 
+NAME = "lanes_"
+"""How the names of nodes begin that in_lanes adds."""
+
 _END = np.iinfo(np.int64).max
 
 
@@ -29,6 +32,50 @@ def in_lanes(model: Model) -> Model:
     copy = type(model)()
     copy.CopyFrom(model)
     return _Lanes(copy).convert()
+
+
+def out_of_lanes(model: Model) -> Model:
+    """A copy without what in_lanes did: every convolution takes and gives the channels of the network's again."""
+    onnx = require("onnx", "export")
+    copy = type(model)()
+    copy.CopyFrom(model)
+    tensors = {tensor.name: tensor for tensor in copy.graph.initializer}
+    made_by = {name: node for node in copy.graph.node for name in node.output}
+
+    def array(name: str) -> Array:
+        return np.asarray(onnx.numpy_helper.to_array(tensors[name]))
+
+    def replace(name: str, value: Array) -> None:
+        tensors[name].CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
+
+    for node in [node for node in copy.graph.node if node.op_type == "Conv" and node.input[0] in made_by]:
+        value = made_by[node.input[0]]
+        stacked = made_by.get(value.input[0])
+        if stacked is not None and stacked.name.startswith(NAME) and stacked.op_type == "Concat":
+            wide = made_by[made_by[stacked.input[0]].input[0]]
+            value.input[0] = wide.input[0]
+            levels = made_by[node.input[1]].input[0]
+            weight, columns, sides = array(levels), len(stacked.input), array(wide.input[1])
+            weight = weight.reshape(len(weight), columns, -1, weight.shape[2]).transpose(0, 2, 3, 1)
+            replace(levels, weight)
+            for attribute in node.attribute:
+                if attribute.name == "pads":
+                    attribute.ints[:] = [attribute.ints[0], sides[3], attribute.ints[2], sides[7]]
+                if attribute.name == "kernel_shape":
+                    attribute.ints[:] = weight.shape[2:]
+    for cut in [node for node in copy.graph.node if node.op_type == "Slice" and node.name.startswith(NAME)]:
+        rounded = made_by[cut.input[0]]
+        if rounded.op_type != "QuantizeLinear":
+            continue
+        count = int(array(cut.input[2])[0])
+        rounded.output[0] = cut.output[0]
+        conv = made_by[rounded.input[0]]
+        conv = made_by[conv.input[0]] if conv.op_type == "Relu" else conv
+        for value in conv.input[1:]:
+            for name in made_by[value].input:
+                replace(name, array(name)[:count])
+        copy.graph.node.remove(cut)
+    return copy
 
 
 class _Lanes:
@@ -119,7 +166,7 @@ class _Lanes:
             self._constant(f"{name}_{at}", np.array([v]))
             for at, v in (("from", 0), ("to", self.cut[name]), ("axis", 1))
         ]
-        self.nodes.append(self.onnx.helper.make_node("Slice", [node.output[0], *bounds], [name], name=f"lanes_{name}"))
+        self.nodes.append(self.onnx.helper.make_node("Slice", [node.output[0], *bounds], [name], name=f"{NAME}{name}"))
 
     def _weight(self, node: Any) -> Array:
         levels = self.made_by[node.input[1]].input[0]
@@ -130,7 +177,7 @@ class _Lanes:
 
     def _add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         output = self._fresh(output)
-        self.nodes.append(self.onnx.helper.make_node(op, inputs, [output], name=f"lanes_{output}", **attributes))
+        self.nodes.append(self.onnx.helper.make_node(op, inputs, [output], name=f"{NAME}{output}", **attributes))
         return output
 
     def _constant(self, name: str, value: Any) -> str:
