@@ -1,9 +1,10 @@
-"""Draw the tables of README.md, train/README.md and the model cards from the committed reports.
+"""Draw the tables and pictures of README.md, train/README.md and the model cards from the committed reports.
 
     python3 scripts/draw_results.py            write them
     python3 scripts/draw_results.py --check    exit 1 if one differs from its reports (a test does this)
 
-A table stands between `<!-- results: KIND -->` and `<!-- end -->`. Standard library only.
+A table stands between `<!-- results: KIND -->` and `<!-- end -->`. Those of speed and parity are in draw_reports.py.
+Nothing need be installed.
 """
 
 import csv
@@ -11,6 +12,8 @@ import json
 import re
 import sys
 from pathlib import Path
+
+import draw_reports
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 QUALITY = REPOSITORY / "benchmarks" / "reports" / "quality"
@@ -66,6 +69,7 @@ def training() -> str:
 def drawn(text: str, name: str) -> str:
     """The text with each of its tables drawn again."""
     tables = {"models": all_models, "training": training, "card": lambda: one_model(name)}
+    tables |= {kind: getattr(draw_reports, kind) for kind in ("speed", "video", "peers", "parity", "figures")}
 
     def table(match: re.Match[str]) -> str:
         return f"<!-- results: {match[1]} -->\n\n{tables[match[1]]()}\n\n<!-- end -->"
@@ -75,10 +79,12 @@ def drawn(text: str, name: str) -> str:
 
 def main() -> int:
     wrong = []
+    drawings = draw_reports.pictures()
     pages = [REPOSITORY / "README.md", REPOSITORY / "train" / "README.md"]
     for page in [*pages, *(REPOSITORY / "export" / f"{name}.md" for name in models())]:
-        before = page.read_text(encoding="utf-8")
-        after = drawn(before, page.stem)
+        drawings[page] = drawn(page.read_text(encoding="utf-8"), page.stem)
+    for page, after in drawings.items():
+        before = page.read_text(encoding="utf-8") if page.is_file() else ""
         if after != before:
             wrong.append(page.relative_to(REPOSITORY).as_posix())
             if "--check" not in sys.argv:

@@ -121,6 +121,12 @@ def test_rows_take_turns_until_they_are_narrow(clock: _Clock) -> None:
     assert np.median(slow.samples_ms) == pytest.approx(500, rel=0.01)
 
 
+def test_a_slow_row_does_not_starve_the_others(clock: _Clock) -> None:
+    slow, quick = take([clock.subject("slow", 8.0, 0.5), clock.subject("quick", 0.05)], deadline=200, narrow=0.02)
+    assert 10 <= len(slow.visits) <= 25
+    assert len(quick.visits) > 100
+
+
 def test_noise_is_measured_until_the_limit(clock: _Clock) -> None:
     (noisy,) = take([clock.subject("noisy", 0.05, 0.5)], deadline=20, narrow=0.001)
     assert 20 <= clock.now < 21

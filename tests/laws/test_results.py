@@ -1,6 +1,7 @@
 """Published numbers are those of the committed reports, and the reports are of what ships."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,40 @@ def test_tables_are_drawn_from_the_reports(repository: Path) -> None:
     command = [sys.executable, "scripts/draw_results.py", "--check"]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_report_that_changed_changes_the_readme(repository: Path, tmp_path: Path) -> None:
+    """A parity report put in: the check fails, drawing puts the table and the picture there, and then it passes."""
+    for name in ("README.md", "benchmarks", "export", "scripts", "train"):
+        copy = shutil.copytree if (repository / name).is_dir() else shutil.copy
+        copy(repository / name, tmp_path / name)
+    (tmp_path / "src").symlink_to(repository / "src")
+    sets = {name: {"psnr_y": 31.2345, "ssim_y": 0.8} for name in ("set5", "set14", "b100")}
+    row = {"model": "espcn-x4", "file": "f", "precision": "fp32", "backend": "pytorch", "sets": sets, "passed": True}
+    row |= {"psnr_db": 77.7, "loss_db": 0.00123, "off": 0.0, "multiply_adds_per_pixel": 24640.0}
+    document = {"date": "2026-11-24", "environment": {"cpu": "A processor", "cores": 2}}
+    document["parity"] = [row, {**row, "backend": "ort"}]
+    (tmp_path / "benchmarks" / "reports" / "parity").mkdir(exist_ok=True)
+    (tmp_path / "benchmarks" / "reports" / "parity" / "report.json").write_text(json.dumps(document))
+    command = [sys.executable, tmp_path / "scripts" / "draw_results.py"]
+    done = subprocess.run([*command, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "README.md" in done.stdout
+    subprocess.run(command, check=True)
+    assert "| ort | fp32 | 1 of 1 | 77.7 | 0.0012 |" in (tmp_path / "README.md").read_text()
+    picture = (tmp_path / "benchmarks" / "reports" / "quality-work-x4.svg").read_text()
+    assert ">espcn-x4<" in picture and ">EDSR-baseline<" in picture
+    assert subprocess.run([*command, "--check"], check=False).returncode == 0
+
+
+def test_multiply_adds_of_published_networks_are_those_that_papers_print(repository: Path) -> None:
+    """Of a 1280x720 result, in G: SRCNN 52.7, VDSR 612.6, EDSR-baseline 114.2, IMDN 40.9."""
+    published = json.loads((repository / "benchmarks" / "published.json").read_text())
+    work = {
+        network["name"]: sum(i * o * k * k * s * s * n for i, o, k, s, n in network["layers"]) * 320 * 180 / 1e9
+        for network in published["networks"]
+    }
+    for name, expected in {"SRCNN": 52.7, "VDSR": 612.6, "EDSR-baseline": 114.2, "IMDN": 40.9}.items():
+        assert round(work[name], 1) == expected
 
 
 def test_every_shipped_file_was_measured(repository: Path) -> None:

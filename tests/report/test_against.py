@@ -60,6 +60,15 @@ def test_reports_with_samples_alone_are_compared(made_up: MakeUp) -> None:
     assert compare_reports(new, old)[0].verdict == "slower"
 
 
+def test_one_network_against_another(made_up: MakeUp) -> None:
+    old, new = made_up(1), made_up(2)
+    old["rows"], new["rows"] = old["rows"][:1], [{**new["rows"][0], "model": "theirs"}]
+    assert compare_reports(new, old)[0].verdict == "same"
+    new["rows"][0]["input"] = [1, 1]
+    with pytest.raises(InputError, match="no row in common"):
+        compare_reports(new, old)
+
+
 def test_reports_of_other_things(made_up: MakeUp) -> None:
     other = made_up(1)
     for row in other["rows"]:

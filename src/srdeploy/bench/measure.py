@@ -4,7 +4,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,11 @@ def _timed(
     if busy is not None and busy > machine["cores"] / 2:
         say(f"other programs are busy (load {busy:g} on {machine['cores']} cores): what follows is theirs too")
     with tempfile.TemporaryDirectory(prefix="srdeploy-bench-") as folder:
-        subjects, fresh, missing = _open_all(wanted, Path(folder), say, strict)
+        opened, missing = _open_all(wanted, Path(folder), say, strict)
+        subjects = [row.subject for row in opened]
         threads = sorted({subject.facts["threads"] for subject in subjects})
         before = [peaks(count) for count in threads]
-        agreement = _agreement(subjects)
+        agreement = _agreement(opened)
         left = deadline - time.monotonic()
         say(f"{len(subjects)} rows in turns, until each is known to {suite.narrow:.1%} or {left:.0f} s are over")
         samples = take(subjects, deadline, suite.narrow, _now_and_then(say))
@@ -82,8 +83,8 @@ def _timed(
         machine["peaks"] = [best_peaks(first, peaks(first["threads"])) for first in before]
     quality = _quality(suite)
     measured = [
-        _row(subject, first, taken, machine["peaks"], agreement, quality)
-        for subject, first, taken in zip(subjects, fresh, samples, strict=True)
+        _row(row, taken, machine["peaks"], agreement.get(index), quality)
+        for index, (row, taken) in enumerate(zip(opened, samples, strict=True))
     ]
     return measured, missing
 
@@ -101,28 +102,35 @@ def _now_and_then(say: Say) -> Callable[[int, int], None]:
     return on_round
 
 
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A row that can be measured, what its own process told, and what a run of a network made."""
+
+    subject: Subject
+    fresh: Mapping[str, Any]
+    made: Pixels | None
+
+
 def _open_all(
     wanted: Sequence[Row], folder: Path, say: Say, strict: bool
-) -> tuple[list[Subject], list[dict[str, Any]], list[dict[str, Any]]]:
-    subjects, fresh, missing = [], [], []
+) -> tuple[list[_Opened], list[dict[str, Any]]]:
+    opened, missing = [], []
     for row in wanted:
         say(f"opening {row.model} {row.precision} on {row.backend}")
         try:
             subject = open_row(row, folder)
             first = measure_fresh(replace(row, threads=subject.facts["threads"]))
-            if row.kind == "network":
-                subject.run(lambda: None)  # warm, and known to run here too
+            made = subject.result() if subject.result else None  # warm then, and known to run here too
         except (SrdeployError, OSError) as error:
             if strict:
                 raise
             missing.append({**_asked(row), "reason": str(error)})
             continue
-        subjects.append(subject)
-        fresh.append(first)
-    if not subjects:
+        opened.append(_Opened(subject, first, made))
+    if not opened:
         reason = f"{missing[0]['model']} on {missing[0]['backend']}: {missing[0]['reason']}" if missing else "no rows"
         raise DeviceError(f"nothing of the suite could be measured ({reason})")
-    return subjects, fresh, missing
+    return opened, missing
 
 
 def _asked(row: Row) -> dict[str, Any]:
@@ -133,13 +141,13 @@ def _asked(row: Row) -> dict[str, Any]:
 
 
 def _row(
-    subject: Subject,
-    fresh: Mapping[str, Any],
+    opened: _Opened,
     taken: Samples,
     measured_peaks: Sequence[Mapping[str, Any]],
-    agreement: Mapping[int, Any],
+    agreement: Mapping[str, Any] | None,
     quality: Mapping[str, float],
 ) -> dict[str, Any]:
+    subject = opened.subject
     facts = subject.facts
     latency = summary(taken.samples_ms, taken.visits)
     height, width = facts["input"]
@@ -151,11 +159,11 @@ def _row(
         "latency_ms": latency,
         "fps": fps,
         "megapixels_per_s": fps * height * width * facts["scale"] ** 2 / 1e6,
-        **fresh,
+        **opened.fresh,
         "joules_per_frame": None if taken.energy_why_not else taken.joules / taken.frames,
         "energy_why_not": taken.energy_why_not,
         **_limits(subject, latency["p50"], measured_peaks),
-        "agreement": agreement.get(id(subject)),
+        "agreement": agreement,
         "psnr_y_set5": quality.get(f"{facts['model']}.{precision}"),
         "samples_ms": [round(value, 5) for value in taken.samples_ms],
         "visits": taken.visits,
@@ -192,22 +200,22 @@ def _limits(subject: Subject, milliseconds: float, measured_peaks: Sequence[Mapp
     }
 
 
-def _agreement(subjects: Sequence[Subject]) -> dict[int, Any]:
-    """Of each network, how its result is from srdeploy's own fp32 at the same work: share of samples off, and by how
-    much at most. It shows that peers did the same work."""
+def _agreement(opened: Sequence[_Opened]) -> dict[int, Any]:
+    """By place: how far a network's result is from srdeploy's own fp32 at the same work, as the share of samples that
+    are off and the most levels. It shows that peers did the same work."""
     ours: dict[tuple[Any, ...], Pixels] = {}
+    keys = []
+    for row in opened:
+        facts = row.subject.facts
+        keys.append((facts["model"], *facts["input"], facts["batch"]))
+        if row.made is not None and facts["precision"] == "fp32" and not facts["peer"]:
+            ours.setdefault(keys[-1], row.made)
     found = {}
-    for subject in sorted(subjects, key=lambda s: (s.row.peer, s.facts["precision"] != "fp32")):
-        if subject.result is None:
-            continue
-        key = (subject.facts["model"], *subject.facts["input"], subject.facts["batch"])
-        made = subject.result()
-        if key not in ours:
-            if not subject.row.peer:
-                ours[key] = made
-            continue
-        apart = np.abs(made.astype(np.int16) - ours[key])
-        found[id(subject)] = {"off": float(np.count_nonzero(apart) / apart.size), "levels": int(apart.max())}
+    for index, (row, key) in enumerate(zip(opened, keys, strict=True)):
+        best = ours.get(key)
+        if row.made is not None and best is not None and row.made is not best:
+            apart = np.abs(row.made.astype(np.int16) - best)
+            found[index] = {"off": float(np.count_nonzero(apart) / apart.size), "levels": int(apart.max())}
     return found
 
 

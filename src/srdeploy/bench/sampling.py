@@ -8,6 +8,7 @@ import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from srdeploy.bench.machine import Energy, Reference, timed
 from srdeploy.bench.subjects import Subject
@@ -19,16 +20,22 @@ VISIT_SECONDS = 0.2
 LEAST_VISITS = 16
 """Before an interval is believed."""
 
+SLOW_SECONDS = 1.0
+"""A row whose visit takes n times as long is visited in every n-th round only, or it would starve the others."""
+
 COLLECT_ROUNDS = 10
 """Rounds between collections of garbage, which are kept out of the samples."""
 
 
 @dataclass
 class Samples:
-    """What was measured of one row. samples_ms: milliseconds for each frame, in order of time; visits: how many of
-    them belong to each visit; cpu_ms: processor time a frame, over all threads, of each visit; reference_ms and
-    reference_cpu_ms: the reference's median times beside each visit. runs: in each visit, as many
-    as the first had time for, or quick moments would count more than slow ones. joules and frames: over all visits."""
+    """What was measured of one row.
+
+    samples_ms: milliseconds for each frame, in order of time; visits: how many of them belong to each visit; cpu_ms:
+    processor time a frame, over all threads, of each visit; reference_ms and reference_cpu_ms: the reference's median
+    times beside each visit. runs: in each visit, as many as the first had time for, or quick moments would count more
+    than slow ones; seconds: that the first took. joules and frames: over all visits.
+    """
 
     samples_ms: list[float] = field(default_factory=list)
     visits: list[int] = field(default_factory=list)
@@ -37,9 +44,15 @@ class Samples:
     reference_cpu_ms: list[float] = field(default_factory=list)
     medians: list[float] = field(default_factory=list)
     runs: int = 0
+    seconds: float = 0.0
     joules: float = 0.0
     frames: int = 0
     energy_why_not: str | None = None
+
+    @property
+    def every(self) -> int:
+        """In which rounds it is visited."""
+        return max(1, round(self.seconds / SLOW_SECONDS))
 
     def is_narrow(self, narrow: float) -> bool:
         """Whether the median's interval is at most `narrow` of it to each side."""
@@ -58,20 +71,22 @@ def take(
     """
     found = [Samples() for _ in subjects]
     threads = {subject.facts["threads"] for subject in subjects}
-    references = {count: Reference(count) for count in threads}
+    references = {number: Reference(number) for number in threads}
     meters = [Energy(subject.facts["device"]) for subject in subjects]
     was_on = gc.isenabled()
     gc.disable()  # a collection in the middle of a run would be measured as the network's
     try:
-        while subjects:
+        for rounds in count():
             for subject, samples, meter in zip(subjects, found, meters, strict=True):
+                if rounds % samples.every:
+                    continue
                 _visit(subject, samples, references[subject.facts["threads"]], meter)
                 if time.monotonic() >= deadline and all(s.visits for s in found):
                     return found
-            if len(found[0].visits) % COLLECT_ROUNDS == 0:
+            if rounds % COLLECT_ROUNDS == 0:
                 gc.collect()
             ready = sum(s.is_narrow(narrow) for s in found)
-            on_round(ready, len(found[0].visits))
+            on_round(ready, rounds + 1)
             if ready == len(found):
                 break
     finally:
@@ -87,15 +102,18 @@ def _visit(subject: Subject, samples: Samples, reference: Reference, meter: Ener
         subject.run(lambda: None)  # caches are others' after their turns, and a short run would show that
     taken: list[float] = []
     cpu: list[float] = []
+    seconds = 0.0
     before = meter()
     while len(taken) < samples.runs or (not samples.runs and (not taken or time.perf_counter() < end)):
         frames, clock, processor = timed(lambda: subject.run(lambda: None))
         taken.append(clock / frames)
+        seconds += clock / 1e3
         cpu.append(processor / frames)
         samples.frames += frames
     samples.joules += meter.spent(before, meter())
     samples.energy_why_not = meter.why_not
     samples.runs = samples.runs or len(taken)
+    samples.seconds = samples.seconds or seconds
     beside += reference()
     samples.samples_ms += taken
     samples.visits.append(len(taken))

@@ -41,7 +41,9 @@ class Change:
 
 
 def compare_reports(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[Change]:
-    """Every row that both reports have. Raises InputError when there is none, or when `old` is no report.
+    """Every row that both reports have; of two reports of one row, these, whatever their models are called.
+
+    Raises InputError when there is none, or when `old` is no report.
 
     Intervals are at a confidence of 1 - (1 - CONFIDENCE) / rows for each side (Bonferroni), so that many rows do not
     make false alarms likely, and are joined as independent errors of the logarithm.
@@ -81,7 +83,10 @@ def changed_environment(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[
 
 def _pairs(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     try:
-        return [(a, b) for a in new["rows"] for b in old["rows"] if _same(a, b)]
+        pairs = [(a, b) for a in new["rows"] for b in old["rows"] if _same(a, b)]
+        if not pairs and len(new["rows"]) == len(old["rows"]) == 1:  # one network against another
+            pairs = [(a, b) for a in new["rows"] for b in old["rows"] if _same({**a, "model": b["model"]}, b)]
+        return pairs
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"that is no report of srdeploy bench ({error!r}); give --against its report.json") from None
 
