@@ -12,6 +12,7 @@ from srdeploy.errors import MissingExtra, ModelError, OutputError, ParityError
 from srdeploy.graph.facts import facts_of
 from srdeploy.graph.files import Model, at_our_opset, load_model, parse_model, read_spec, stamp_and_save
 from srdeploy.graph.pixels import rename_border, wrap_pixels
+from srdeploy.loss import engine_losses
 from srdeploy.mixed import mixed_from_onnx
 from srdeploy.parity import TOLERANCE, Check, check_file, file_hash, pictures_for
 from srdeploy.picture import Pixels
@@ -301,6 +302,8 @@ def _make(
         parity = replace(check.parity, arithmetic=arithmetic)
         check = replace(check, comparison=replace(check.comparison, parity=parity))
     spec = spec.with_parity(check.parity)
+    if (spec.precision, spec.pixels) == ("fp32", "uint8"):
+        spec = replace(spec, quality_loss_db=engine_losses(path, pictures))
     return ExportedFile(path, spec.precision, stamp_and_save(graph, spec, path), check.parity, check, spec)
 
 

@@ -12,7 +12,7 @@ from srdeploy.backends.onnxfile import read_spec
 from srdeploy.errors import DeviceError, ModelError
 from srdeploy.media import open_reader
 from srdeploy.picture import Frame
-from srdeploy.spec import Precision
+from srdeploy.spec import ModelSpec, Precision
 from srdeploy.upscale.tiles import TileChoice
 from srdeploy.upscale.upscaler import Upscaler
 
@@ -77,7 +77,7 @@ def open_upscaler(
         return open_session(zoo.find(str(path), pixels="float"), engine, device, threads, choice.precision)
 
     def fp32() -> Session | None:
-        exact = path if session.spec.precision == "fp32" else _fp32_beside(path)
+        exact = path if session.spec.precision == "fp32" else _fp32_beside(path, session.spec)
         return None if exact is None else open_session(exact, "auto", session.device, threads)
 
     upscaler = Upscaler(session, tile, overlap, deep, fp32)
@@ -135,9 +135,8 @@ def _loss(path: Path, engine: str, precision: Precision) -> float | None:
     return stamped.get(f"{engine}/{precision}", stamped.get("ort/int8") if precision == "int8" else None)
 
 
-def _fp32_beside(path: Path) -> Path | None:
+def _fp32_beside(path: Path, spec: ModelSpec) -> Path | None:
     """The fp32 file of the same weights: beside this one, or among the shipped."""
-    spec = read_spec(path)
     inner = "float." if spec.pixels == "float" else ""
     for folder in (path.parent, zoo.MODELS):
         found = folder / f"{spec.name}.fp32.{inner}onnx"

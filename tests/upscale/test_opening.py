@@ -1,0 +1,120 @@
+"""What --precision auto takes: the fastest whose stamped loss is small enough, and of what is installed and present."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import srdeploy
+from srdeploy import loss, zoo
+from srdeploy.backends import open_session, openvino, session
+from srdeploy.errors import DeviceError, MissingExtra, ModelError, SrdeployError
+from srdeploy.graph.files import load_model, read_spec, stamp_and_save
+from srdeploy.media.pictures import read_picture
+from srdeploy.upscale import opening
+
+pytest.importorskip("onnx")
+pytest.importorskip("openvino")
+
+
+@pytest.fixture
+def ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """ship(loss of int8, of bf16): a folder of shipped files, of which int8 is one by name alone; None: not stamped."""
+
+    def make(int8: float | None = None, bf16: float | None = None) -> Path:
+        shipped = {kind: zoo.find("espcn-x2", pixels=kind) for kind in ("uint8", "float")}
+        folder = tmp_path / "models"
+        folder.mkdir()
+        for path in shipped.values():
+            (folder / path.name).write_bytes(path.read_bytes())
+        model = load_model(shipped["uint8"])
+        spec = read_spec(model, "espcn-x2")
+        if bf16 is not None:
+            stamp_and_save(model, replace(spec, quality_loss_db={"openvino/bf16": bf16}), folder / "espcn-x2.fp32.onnx")
+        if int8 is not None:
+            facts = replace(spec, precision="int8", quality_loss_db={"ort/int8": int8})
+            stamp_and_save(model, facts, folder / "espcn-x2.int8.onnx")
+        monkeypatch.setattr(zoo, "MODELS", folder)
+        monkeypatch.setattr(zoo.find, "__defaults__", (*zoo.find.__defaults__[:-1], folder))  # type: ignore[index]
+        return folder
+
+    return make
+
+
+def fast(monkeypatch: pytest.MonkeyPatch, int8: bool = True, bf16: bool = False) -> None:
+    monkeypatch.setattr(opening, "is_fast_int8", lambda: int8)
+    monkeypatch.setattr(opening, "is_fast_bf16", lambda: bf16)
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *engines: str) -> None:
+    def missing() -> list[str]:
+        raise MissingExtra("not installed; type: pip install it")
+
+    for name in engines:
+        rows = dict.fromkeys(session.ENGINES[name]().rows, missing)
+        opens = session.ENGINES[name]().open
+        monkeypatch.setitem(session.ENGINES, name, lambda rows=rows, opens=opens: session.Engine(opens, rows))
+
+
+def taken(**options: Any) -> tuple[str, str, tuple[str, ...]]:
+    upscaler = srdeploy.open("espcn-x2", device="cpu", threads=1, **options)
+    return upscaler.session.path.name, upscaler.session.backend, upscaler.log.take()[1]
+
+
+def test_int8_when_it_loses_little(ship: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    ship(int8=0.0412)
+    fast(monkeypatch)
+    name, backend, (note,) = taken()
+    assert (name, backend) == ("espcn-x2.int8.onnx", "openvino")
+    assert note.startswith("--precision auto took int8 on openvino: 0.041 dB of PSNR lost")
+    assert taken(backend="ort")[:2] == ("espcn-x2.int8.onnx", "ort")
+    assert taken(precision="fp32") == ("espcn-x2.fp32.onnx", "ort", ())
+    without(monkeypatch, "openvino")
+    assert taken()[:2] == ("espcn-x2.int8.onnx", "ort")
+    deep = np.full((8, 8, 3), 500, np.uint16)  # which int8 files do not take: the float file does
+    assert srdeploy.open("espcn-x2", device="cpu", threads=1)(deep).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("reason", ["loses much", "no such processor", "no such file"])
+def test_fp32_otherwise(reason: str, ship: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    ship(int8={"loses much": 0.0501, "no such file": None}.get(reason, 0.01), bf16=0.001)
+    fast(monkeypatch, int8=reason != "no such processor")
+    assert taken() == ("espcn-x2.fp32.onnx", "ort", ())
+    without(monkeypatch, "ort")
+    assert taken() == ("espcn-x2.fp32.onnx", "openvino", ())
+
+
+@pytest.mark.skipif(not openvino.has_bf16(), reason="this processor has no bf16")
+def test_bf16_where_it_is_fast(ship: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ship(bf16=0.002)
+    fast(monkeypatch, bf16=True)
+    upscaler = srdeploy.open("espcn-x2", device="cpu", threads=1)
+    assert (upscaler.session.backend, upscaler.session.arithmetic) == ("openvino", "bf16")
+    assert "took bf16 on openvino: 0.002 dB" in upscaler.log.take()[1][0]
+    assert taken(backend="ort")[:2] == ("espcn-x2.fp32.onnx", "ort")
+    without(monkeypatch, "openvino")
+    assert taken()[:2] == ("espcn-x2.fp32.onnx", "ort")
+    with pytest.raises(DeviceError, match="type: --backend openvino"):
+        srdeploy.open(str(folder / "espcn-x2.fp32.onnx"), precision="bf16", backend="ort")
+
+
+def test_what_was_asked_for_and_cannot_be_had(ship: Callable[..., Path]) -> None:
+    ship()
+    with pytest.raises(ModelError, match="does not ship as int8"):
+        srdeploy.open("espcn-x2", precision="int8")
+    with pytest.raises(SrdeployError, match="cuda"):
+        srdeploy.open("espcn-x2", device="cuda")
+
+
+@pytest.mark.skipif(not openvino.has_bf16(), reason="this processor has no bf16")
+def test_the_loss_of_bf16_is_measured(samples: Path) -> None:
+    path = zoo.find("espcn-x2")
+    pictures = {source.name: read_picture(source).planes[0][:160, :160, :1].copy() for source in zoo.parity_pictures()}
+    (lost,) = loss.engine_losses(path, pictures).values()
+    assert -0.01 < lost < 0.05
+    exact = open_session(path, "ort", "cpu")
+    assert loss.psnr_lost(exact, exact, pictures) == 0
+    assert loss.psnr_lost(exact, exact, {"tiny": np.zeros((20, 20, 1), np.uint8)}) is None
