@@ -14,7 +14,9 @@ _ROUNDED = Fraction(1, 1000)
 
 
 def check_result(part: Path, index: int, times: list[Fraction], end: Fraction, copied: Mapping[int, int]) -> Fraction:
-    """By how much (seconds) all of `part` is later than it was meant; raise OutputError unless it has every frame at its time and every copied packet.
+    """By how much (seconds) all of `part` is later than it was meant.
+
+    Raises OutputError unless it has every frame at its time and every copied packet.
 
     index: the stream of the video whose frames are shown at `times` (seconds, sorted), the last one until `end`.
     copied: how many packets went into each other stream.
