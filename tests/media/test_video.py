@@ -20,21 +20,6 @@ Enlarge = Callable[..., list[str]]
 FAST = EncodeOptions(crf=40, preset="ultrafast", threads=1)
 SMPTE170M = "smpte170m"
 
-CLIPS = (
-    "bbb_800x640_768kbps_30fps_avc_pyramid_3b.mp4",
-    "bear-vp9-odd-dimensions.webm",
-    "carphone_pristine.mp4",
-    "h265_10bits.mp4",
-    "nasa_13013.mp4",
-    "realshort.mp4",
-    "sample_android_slow_motion.mp4",
-    "sample_rotate_and_reflect.mp4",
-    "test_yuv422p.mp4",
-    "video_0.mov",
-    "video_90.mov",
-)
-LONG_CLIPS = ("bigbuckbunny.mp4", "bottle-detection.mp4", "chaplin.mp4", "hdr10-av1.mp4", "test.webm")
-
 
 def packets(found: dict[str, Any], index: int, *keys: str) -> list[tuple[Any, ...]]:
     return [tuple(p.get(k) for k in keys) for p in found["packets"] if p["stream_index"] == index]
@@ -75,21 +60,6 @@ def rotation(stream: dict[str, Any]) -> list[str]:
     """The turning part of the display matrix, without its shift, which grows with the picture."""
     blocks = [b["displaymatrix"] for b in stream.get("side_data_list", ()) if "displaymatrix" in b]
     return [word for block in blocks for line in block.split("\n")[:3] for word in line.split()]
-
-
-def video_index(path: Path) -> int:
-    reader: Any = open_reader(path)
-    reader.close()
-    return int(reader.stream_index)
-
-
-@pytest.mark.parametrize("name", [*CLIPS, *(pytest.param(name, marks=pytest.mark.long) for name in LONG_CLIPS)])
-def test_real_clip_keeps_everything_but_its_pixels(
-    name: str, shared: Path, tmp_path: Path, probe: Probe, enlarge_file: Enlarge
-) -> None:
-    source, result = shared / "data" / "video" / name, tmp_path / name
-    enlarge_file(source, result, 2, replace(FAST, preset="8" if name.endswith("webm") else "ultrafast"))
-    assert_kept(probe(source), probe(result), video_index(source))
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -222,7 +223,9 @@ class VideoWriter:
         base = self._like.time_base
         shown = sorted(packet for segment in self._segments.closed for packet in segment.packets)
         end = shown[-1][0] + shown[-1][1]
-        check_result(part, index, [packet[0] * base for packet in shown], end * base, copied)
+        shift = check_result(part, index, [packet[0] * base for packet in shown], end * base, copied)
+        if abs(shift) > Fraction(1, 1000):
+            self.notes.append(f"{self.path.suffix} begins at zero here: all streams are {float(shift):.3f} s later")
 
     def _timed(self, is_mp4: bool) -> Iterator[Any]:
         """The segments' packets with decoding times, which run over them all as those of one encoder would.

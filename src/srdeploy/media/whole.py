@@ -13,8 +13,10 @@ _ROUNDED = Fraction(1, 1000)
 """Matroska keeps milliseconds, and some containers begin at zero."""
 
 
-def check_result(part: Path, index: int, times: list[Fraction], end: Fraction, copied: Mapping[int, int]) -> None:
-    """Raise OutputError unless `part` has every frame at its time and every copied packet.
+def check_result(part: Path, index: int, times: list[Fraction], end: Fraction, copied: Mapping[int, int]) -> Fraction:
+    """By how much (seconds) all of `part` is later than it was meant.
+
+    Raises OutputError unless it has every frame at its time and every copied packet.
 
     index: the stream of the video whose frames are shown at `times` (seconds, sorted), the last one until `end`.
     copied: how many packets went into each other stream.
@@ -50,6 +52,7 @@ def check_result(part: Path, index: int, times: list[Fraction], end: Fraction, c
         # MP4 fills the gaps between subtitles with empty ones.
         if packets[stream] < count or (packets[stream] > count and kinds.get(stream) != "subtitle"):
             raise _unlike(part, f"{packets[stream]} packets in stream {stream} where {count} were copied")
+    return shift
 
 
 def _unlike(part: Path, what: str) -> OutputError:
