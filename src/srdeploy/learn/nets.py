@@ -88,6 +88,7 @@ NETWORKS: dict[str, NetworkType] = {
     "srcnn-rgb-9-5-5": NetworkType("SRCNN 9-5-5, RGB, before bicubic", 3, (2, 3, 4), SRCNNRgb),
     "espcn": NetworkType("ESPCN, luma, PixelShuffle", 1, (2, 3, 4), ESPCN),
     "fold-16x8": NetworkType("8 folding 3x3 of 16, luma", 1, (2, 3, 4), lambda scale: FoldingNet(scale, 16, 8)),
+    "fold-16x11": NetworkType("11 folding 3x3 of 16, luma", 1, (2, 3, 4), lambda scale: FoldingNet(scale, 16, 11)),
     "fold-32x14": NetworkType("14 folding 3x3 of 32, luma", 1, (2, 3, 4), lambda scale: FoldingNet(scale, 32, 14, 0.1)),
     "srresnet": NetworkType("SRResNet, 16 blocks of 64, RGB", 3, (2, 3, 4), SRResNet),
     "attention-48x6": NetworkType(
