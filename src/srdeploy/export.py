@@ -271,7 +271,8 @@ def _quantized(source: _Source, calibrate: Path | None, proof: dict[str, Pixels]
 
 
 def _make_int8(source: _Source, kind: str, small: Quantized, folder: Path, pictures: dict[str, Pixels]) -> ExportedFile:
-    spec = replace(_spec(source, "int8", "uint8"), quality_loss_db={"ort/int8": round(small.loss_db, 4)})
+    loss = {"ort/int8": round(small.loss_db, 4)}
+    spec = replace(_spec(source, "int8", "uint8"), quality_loss_db=loss, float_layers=small.kept)
     reference = folder / _file_name(source.facts.name, "fp32", "uint8")
     return _make(small.model, spec, reference, folder, pictures, small.how(), kind)
 

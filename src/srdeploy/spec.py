@@ -43,7 +43,7 @@ class ModelSpec:
     activation_bytes: memory that the graph's live tensors take for each input pixel, in fp32 (an upper estimate).
     weights_sha256: hash of the weights the chain began with. reference: file name of the file this one was proved
     against; parity: how that went. quality_loss_db: loss by "engine/precision", for those chosen at run time.
-    float_layers: nodes of an fp16 file that stay fp32, because half precision is not enough for them.
+    float_layers: nodes of an fp16 or int8 file that stay fp32, because its precision is not enough for them.
     """
 
     name: str

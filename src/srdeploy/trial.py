@@ -11,14 +11,14 @@ from srdeploy.graph.equalize import equalized
 from srdeploy.graph.files import Model
 from srdeploy.graph.int8 import int8_from_onnx, kernels, with_activations
 from srdeploy.graph.int8_trt import at_pixels, signed_from_onnx
-from srdeploy.graph.lanes import in_lanes
+from srdeploy.graph.lanes import INPUTS, in_lanes
 from srdeploy.graph.pixels import wrap_pixels
 from srdeploy.graph.split import split, splittable, with_noise
 from srdeploy.metrics import luma, psnr, shave
 from srdeploy.parts import Parts
 from srdeploy.picture import Pixels
 from srdeploy.ranges import METHODS, Range, Values
-from srdeploy.rounding import Moments, Rounded, patches, round_weights
+from srdeploy.rounding import Moments, Rounded, partners, patches, round_weights
 
 SAMPLES = 1 << 18
 """Values of each tensor that percentiles and errors are computed on; least and largest are those of all values."""
@@ -147,7 +147,8 @@ class Trial:
                     {"input": self.fitted if self.form is UNSIGNED else planes}
                 )
                 given = next(value for key, value in results.items() if key != "output")
-                found[name] = round_weights(weight, bias, _moments(given, exact[taken], weight.shape[2:]))
+                moments = _moments(given, exact[taken], weight.shape[2:])
+                found[name] = round_weights(weight, bias, moments, partners(weight.shape, INPUTS))
         return found
 
     def _loss(self, model: Model) -> float:

@@ -54,6 +54,10 @@ def find(
     if path.is_file():
         return path
     shipped = [known for known in get_args(Precision) if (folder / f"{name}.{known}{inner}.onnx").is_file()]
+    if precision == "int8" and pixels == "float":
+        raise ModelError(
+            f"{name}: int8 takes pixels of 8 bits alone; for deeper ones type --precision and one of {_listed(shipped)}"
+        )
     raise ModelError(
         f"{name} does not ship as {precision} for {pixels} pixels; it ships as {_listed(shipped)}; "
         f"choose one with --precision, or make it: srdeploy export {name}"

@@ -102,7 +102,8 @@ def _added(made: "Export", triton: Path) -> list[Path]:
 def _pairs(files: "list[ExportedFile]") -> list[tuple[Path, Path]]:
     """The files that engines are wanted of, and what each is compared with: the fp32 file of the same pixels."""
     exact = {file.path.name.endswith(".float.onnx"): file.path for file in files if file.precision == "fp32"}
-    wanted = [file for file in files if file.precision != "fp32"] or files
+    made = [file for file in files if not file.path.name.endswith(".int8.onnx")]  # that one is for CPUs
+    wanted = [file for file in made if file.precision != "fp32"] or made
     return [(file.path, exact[file.path.name.endswith(".float.onnx")]) for file in wanted]
 
 
