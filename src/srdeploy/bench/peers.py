@@ -33,6 +33,7 @@ def _network(row: Row, folder: Path) -> Subject:
     name = spec.name
     opened: dict[str, Callable[[], Enlarge]] = {
         "onnxruntime": lambda: open_plain(path, threads),
+        "torch export": lambda: _exported(name, threads, Path(tempfile.mkdtemp(dir=folder))),
         "pytorch": lambda: _torch(name, threads, compiled=False),
         "pytorch compiled": lambda: _torch(name, threads, compiled=True),
         "opencv": lambda: open_dnn(path, threads),
@@ -52,7 +53,23 @@ def _network(row: Row, folder: Path) -> Subject:
     return network_subject(row, opened[row.backend](), spec.channels, spec.scale, facts, path)
 
 
-_DISTRIBUTIONS = {"pytorch": "torch", "pytorch compiled": "torch", "opencv": "opencv-python-headless", "ncnn": "ncnn"}
+_DISTRIBUTIONS = {
+    "torch export": "torch",
+    "pytorch": "torch",
+    "pytorch compiled": "torch",
+    "opencv": "opencv-python-headless",
+    "ncnn": "ncnn",
+}
+
+
+def _exported(name: str, threads: int, folder: Path) -> Enlarge:
+    """The network as torch exports it, on ONNX Runtime."""
+    for library in ("torch", "safetensors", "onnxscript"):
+        require(library, "train")
+    from srdeploy.learn.peers import export_plainly
+
+    export_plainly(zoo.find_weights(name), folder / "plain.onnx")
+    return open_plain(folder / "plain.onnx", threads)
 
 
 def _torch(name: str, threads: int, compiled: bool) -> Enlarge:

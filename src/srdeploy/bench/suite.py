@@ -13,6 +13,7 @@ from srdeploy.recipe import load_recipe
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 Peer = Literal[
     "onnxruntime",
+    "torch export",
     "pytorch",
     "pytorch compiled",
     "opencv",

@@ -49,19 +49,17 @@ def cast_at_the_end(model: Model) -> Model:
     if not found:
         return result
     (index,) = found
-    quantize = graph.node[index]
-    after = [node for node in graph.node if quantize.output[0] in node.input]
-    levels, last = quantize.input[0], graph.output[0].name
+    quantize, rest = graph.node[index], list(graph.node[index + 1 :])
+    levels, bytes_, last = quantize.input[0], quantize.output[0], graph.output[0].name
     zero, peak = (onnx.numpy_helper.from_array(np.float32(v), n) for v, n in ((0, "lowest_level"), (255, "top_level")))
+    make = onnx.helper.make_node
     nodes = [
-        onnx.helper.make_node("Clip", [levels, zero.name, peak.name], ["levels_clipped"], name="pixels_clipped"),
-        onnx.helper.make_node("Round", ["levels_clipped"], ["levels_rounded"], name="pixels_rounded"),
+        make("Clip", [levels, zero.name, peak.name], ["levels_clipped"], name="pixels_clipped"),
+        make("Round", ["levels_clipped"], ["levels_rounded" if bytes_ == last else bytes_], name="pixels_rounded"),
+        *rest,  # moves of the channels, of floats now
     ]
-    for node in after:  # a move of the channels, of floats now
-        node.input[0], node.output[0] = "levels_rounded", "levels_moved"
-        nodes.append(node)
-    made = nodes[-1].output[0]
-    nodes.append(onnx.helper.make_node("Cast", [made], [last], name="pixels_cast", to=onnx.TensorProto.UINT8))
+    nodes[-1].output[0] = "levels_moved"
+    nodes.append(make("Cast", ["levels_moved"], [last], name="pixels_cast", to=onnx.TensorProto.UINT8))
     kept = [*graph.node[:index], *nodes]
     del graph.node[:]
     graph.node.extend(kept)

@@ -24,7 +24,7 @@ def onnx_from_net(net: Net) -> bytes:
     """
     example = torch.zeros(2, net.channels, 31, 37)
     free = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.onnx.export(
             net.deployed().eval(),
             (example,),
@@ -46,7 +46,7 @@ def onnx_from_net(net: Net) -> bytes:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's progress and notes off the terminal; its errors are exceptions."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

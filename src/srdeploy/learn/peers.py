@@ -6,8 +6,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from srdeploy.learn.base import Bicubic
+from srdeploy.learn.convert import quiet
 from srdeploy.learn.weights import load_net
 from srdeploy.picture import Pixels
+
+
+def export_plainly(weights: Path, target: Path) -> None:
+    """The network as anyone writes and exports it: torch's own bicubic, torch.onnx.export with its defaults, float
+    (N, C, H, W) of any size."""
+    net = load_net(weights).deployed().eval()
+    for name, module in list(net.named_children()):
+        if isinstance(module, Bicubic):
+            scale = round((len(module.kernel) / module.channels) ** 0.5)
+            if torch.equal(module.kernel, Bicubic(scale, module.channels, a=-0.75).kernel):  # the one torch has
+                net.set_submodule(name, torch.nn.Upsample(scale_factor=scale, mode="bicubic", align_corners=False))
+    free = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    with quiet(), torch.no_grad():
+        program = torch.onnx.export(net, (torch.zeros(2, net.channels, 31, 37),), dynamic_shapes=(free,), verbose=False)
+    assert program is not None
+    target.write_bytes(program.model_proto.SerializeToString())
 
 
 def open_torch(weights: Path, threads: int, compiled: bool) -> Callable[[Pixels], Pixels]:
