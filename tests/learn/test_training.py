@@ -12,9 +12,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 from srdeploy.errors import InputError, ModelError, OutputError  # noqa: E402
+from srdeploy.learn.nets import build_net  # noqa: E402
 from srdeploy.learn.recipes import DataRecipe, TrainRecipe, with_loss  # noqa: E402
 from srdeploy.learn.training import Run, train  # noqa: E402
-from srdeploy.learn.weights import load_net  # noqa: E402
+from srdeploy.learn.weights import load_net, save_net  # noqa: E402
 from srdeploy.media.pictures import write_picture  # noqa: E402
 from srdeploy.picture import Picture  # noqa: E402
 
@@ -64,11 +65,23 @@ class _Pulled(Exception):
     """The plug."""
 
 
-@pytest.mark.parametrize(("muon_rate", "loss"), [(0.0, "charbonnier"), (3e-3, "l1+adversarial")])
+@pytest.mark.parametrize(
+    ("muon_rate", "loss", "guided"),
+    [(0.0, "charbonnier", False), (3e-3, "l1+adversarial", False), (0.0, "l1+perceptual+adversarial", True)],
+)
 def test_a_stopped_run_goes_on_exactly(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, muon_rate: float, loss: str
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    narrow_vgg19: Path,
+    muon_rate: float,
+    loss: str,
+    guided: bool,
 ) -> None:
     recipe = with_loss(replace(RECIPE, muon_rate=muon_rate), loss)
+    if guided:
+        save_net(build_net("fold-16x8", 2), tmp_path / "teacher.safetensors", "larger", "fold-16x8")
+        recipe = replace(recipe, features=str(narrow_vgg19), teacher="teacher.safetensors")
     whole = train(recipe, tmp_path, data, tmp_path / "whole", resume=False, device="cpu")
     step = Run.training_step
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from srdeploy.cli.answer import expected_errors, say
-from srdeploy.cli.options import Device
+from srdeploy.cli.options import Device, path_of
 
 
 def train(
@@ -24,7 +24,17 @@ def train(
     device: Device = "auto",
     loss: Annotated[
         str | None,
-        typer.Option("--loss", help="Instead of the recipe's: charbonnier, l1, l2; +adversarial for crisper pictures."),
+        typer.Option(
+            "--loss",
+            help="Instead of the recipe's: charbonnier, l1, l2; crisper with +perceptual, +adversarial or both.",
+        ),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            "--features",
+            help="Weights of torchvision's VGG19 (.pth, .safetensors) for a +perceptual loss; else they are fetched.",
+        ),
     ] = None,
 ) -> None:
     """Train a network by a recipe: log, curve, checkpoint and the best weights go to one folder.
@@ -36,9 +46,9 @@ def train(
         from srdeploy.learn.recipes import TrainRecipe, with_loss
         from srdeploy.recipe import load_recipe
 
-        plan = load_recipe(recipe, TrainRecipe)
-        if loss is not None:
-            plan = with_loss(plan, loss)
+        # A path that was typed is relative to where it was typed, and the recipe's to the recipe.
+        typed = None if features is None else str(path_of(features, "--features").absolute())
+        plan = with_loss(load_recipe(recipe, TrainRecipe), loss, typed)
         require_training()
         from srdeploy.learn.training import train as run_training
 

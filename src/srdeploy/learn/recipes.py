@@ -5,7 +5,17 @@ from typing import Any, Literal, cast, get_args
 
 from srdeploy.errors import InputError
 
-Loss = Literal["charbonnier", "l1", "l2", "charbonnier+adversarial", "l1+adversarial"]
+Loss = Literal[
+    "charbonnier",
+    "l1",
+    "l2",
+    "charbonnier+perceptual",
+    "l1+perceptual",
+    "charbonnier+adversarial",
+    "l1+adversarial",
+    "charbonnier+perceptual+adversarial",
+    "l1+perceptual+adversarial",
+]
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,8 @@ class TrainRecipe:
     epochs: int
     steps_per_epoch: int
     loss: Loss
-    """With "+adversarial" a critic is trained beside the network, and the last weights are kept, not the best."""
+    """With "+perceptual" the features of a trained VGG19 are compared too, with "+adversarial" a critic is trained
+    beside the network; with either, the last weights are kept, not the best."""
     learning_rate: float
     final_rate: float
     """Adam's rate rises linearly over `warmup_steps`, then falls to `final_rate` along half a cosine."""
@@ -47,6 +58,14 @@ class TrainRecipe:
     clip_norm: float
     adversarial_weight: float = 0.005
     """What the adversarial term counts beside the other, where the loss has one."""
+    perceptual_weight: float = 1.0
+    """What the perceptual term counts beside the first, where the loss has one."""
+    features: str | None = None
+    """Weights of torchvision's VGG19 (.pth or .safetensors), beside the recipe; None: torchvision fetches them."""
+    teacher: str | None = None
+    """A .safetensors file, beside the recipe, of a network whose results are learned from too."""
+    teacher_weight: float = 0.5
+    """What the distance from the teacher's results counts beside that from the pictures."""
     ema: float = 0.0
     """Decay of the exponential moving average of the weights, which is what is judged and kept; 0 = none."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
@@ -61,14 +80,25 @@ class TrainRecipe:
             raise ValueError("epochs, steps_per_epoch and devices must be at least 1")
         if self.learning_rate <= 0 or self.final_rate < 0 or self.clip_norm <= 0 or self.warmup_steps < 0:
             raise ValueError("learning_rate and clip_norm must be above 0, final_rate and warmup_steps not below")
-        if self.muon_rate < 0 or self.adversarial_weight < 0:
-            raise ValueError("muon_rate and adversarial_weight must not be below 0")
+        if min(self.muon_rate, self.adversarial_weight, self.perceptual_weight, self.teacher_weight) < 0:
+            raise ValueError("muon_rate and the weights of the loss's terms must not be below 0")
         if not 0.0 <= self.ema < 1.0:
             raise ValueError("ema must lie in 0..1, 1 excluded")
 
 
-def with_loss(recipe: TrainRecipe, loss: str) -> TrainRecipe:
-    """The recipe with another loss; InputError, which lists them, for an unknown one."""
-    if loss not in get_args(Loss):
-        raise InputError(f"no loss '{loss}'; type one of: {', '.join(get_args(Loss))}")
-    return replace(recipe, loss=cast(Any, loss))
+def with_loss(recipe: TrainRecipe, loss: str | None, features: str | None = None) -> TrainRecipe:
+    """The recipe with another loss, and other weights of VGG19; None keeps the recipe's.
+
+    Raises InputError for an unknown loss, which lists them, and for features that the loss would not use.
+    """
+    if loss is not None:
+        if loss not in get_args(Loss):
+            raise InputError(f"no loss '{loss}'; type one of: {', '.join(get_args(Loss))}")
+        recipe = replace(recipe, loss=cast(Any, loss))
+    if features is None:
+        return recipe
+    if "perceptual" not in recipe.loss:
+        raise InputError(
+            f"--features is for a perceptual loss, and this one is {recipe.loss}; type --loss l1+perceptual"
+        )
+    return replace(recipe, features=features)

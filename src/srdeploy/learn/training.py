@@ -21,6 +21,7 @@ from srdeploy.errors import DeviceError, InputError, OutputError
 from srdeploy.learn.adversary import Critic, adversarial_terms
 from srdeploy.learn.base import Net
 from srdeploy.learn.data import Crops, Pair, WholePictures, list_pictures, make_pair
+from srdeploy.learn.guides import Guides, open_guides
 from srdeploy.learn.loop import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar, pl
 from srdeploy.learn.losses import LOSSES
 from srdeploy.learn.muon import Muon
@@ -44,8 +45,9 @@ class Trained:
 def train(recipe: TrainRecipe, folder: Path, data: Path, out: Path, resume: bool, device: str) -> Trained:
     """Train the network of `recipe` on the pictures under `data`; write into `out`.
 
-    folder: where the recipe lies (its `start` is relative to it). resume: go on from out/last.ckpt if there is one; the
-    result is then the same, bit for bit on one CPU thread, as if the run had not been stopped.
+    folder: where the recipe lies (its `start`, `teacher` and `features` are relative to it). resume: go on from
+    out/last.ckpt if there is one; the result is then the same, bit for bit on one CPU thread, as if the run had not
+    been stopped.
     device: "auto", "cpu" or "cuda". Raises InputError, OutputError, DeviceError, ModelError.
     """
     checkpoint = out / "last.ckpt"
@@ -54,11 +56,12 @@ def train(recipe: TrainRecipe, folder: Path, data: Path, out: Path, resume: bool
     _refuse_damaged(checkpoint)
     torch.manual_seed(recipe.seed)
     net = _first_net(recipe, folder)
+    guides = open_guides(recipe, folder, net)
     training, validation = _pairs(recipe, data)
     crops = Crops(training, recipe.scale, recipe.data.patch, recipe.data.batch, recipe.steps_per_epoch, recipe.seed)
     out.mkdir(parents=True, exist_ok=True)
     log.info("%s: %d training pictures, %d held out", recipe.name, len(crops.pairs), len(validation))
-    module = Run(net, recipe, out)
+    module = Run(net, recipe, out, guides)
     trainer = _trainer(recipe, module, out, device)
     with warnings.catch_warnings():
         # Crops come from memory in whole batches: Lightning's advice to add worker processes would slow them down.
@@ -139,18 +142,23 @@ def _trainer(recipe: TrainRecipe, module: "Run", out: Path, device: str) -> pl.T
 class Run(pl.LightningModule):
     """One run: what is computed in a step, how an epoch is judged, and which weights are kept."""
 
-    def __init__(self, net: Net, recipe: TrainRecipe, out: Path) -> None:
+    def __init__(self, net: Net, recipe: TrainRecipe, out: Path, guides: Guides) -> None:
         super().__init__()
         self.net = net
         self.recipe = recipe
         self.out = out
-        base, _, adversarial = recipe.loss.partition("+")
+        self.guides = guides
+        base, *self.terms = recipe.loss.split("+")
         self.loss = LOSSES[base]
-        self.critic = Critic(net.channels) if adversarial else None
+        self.critic = Critic(net.channels) if "adversarial" in self.terms else None
         self.best = -math.inf
         self.best_epoch = 0
         self.losses: list[Tensor] = []
         self.psnrs: list[float] = []
+
+    def on_fit_start(self) -> None:
+        """The guiding networks go where the trained one is."""
+        self.guides.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         """Tell the crops which epoch it is: they are drawn from (seed, epoch, rank, step)."""
@@ -168,6 +176,7 @@ class Run(pl.LightningModule):
         result = self.net(low)
         loss = self.loss(result, high)
         self.losses.append(loss.detach())
+        loss = loss + self.guides.terms(self.recipe, self.loss, low, result, high)
         if self.critic is not None:
             fooled, told = adversarial_terms(self.critic, result, high)
             loss = loss + self.recipe.adversarial_weight * fooled + told
@@ -185,7 +194,7 @@ class Run(pl.LightningModule):
         """Keep the weights that were measured (the averaged ones, with EMA) if they are the best so far."""
         psnr = sum(self.psnrs) / len(self.psnrs)
         self.psnrs = []
-        is_best = psnr > self.best or self.critic is not None  # an adversary lowers PSNR by what it adds
+        is_best = psnr > self.best or bool(self.terms)  # they lower PSNR by what they add
         if is_best:
             self.best, self.best_epoch = psnr, self.current_epoch + 1
             if self.trainer.is_global_zero:

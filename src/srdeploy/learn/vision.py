@@ -49,7 +49,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - safetensors and torch raise all sorts for a damaged file
-        raise InputError(f"{path} does not load as weights: {_first_line(error)}") from None
+        raise InputError(f"{path} does not load as weights: {one_line(error)}") from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds no state dict (tensors by name); give one, as torchvision's files are")
     return state
@@ -62,10 +62,11 @@ def mend_torchvision() -> None:
 
 
 @contextmanager
-def weights_of(network: str, url: str, path: Path | None) -> Iterator[None]:
+def weights_of(network: str, url: str, path: Path | None, option: str = "") -> Iterator[None]:
     """While open, what torch.hub would fetch from `url` is the file at `path`; None: it is fetched, or in the cache.
 
     Failures inside become one InputError: the network's weights could not be fetched, or the file holds others.
+    option: how a person gives the path.
     """
     try:
         with redirect_stdout(sys.stderr), warnings.catch_warnings():
@@ -77,10 +78,10 @@ def weights_of(network: str, url: str, path: Path | None) -> Iterator[None]:
                     yield
     except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         if path is not None:
-            raise InputError(f"{path} does not hold the weights of {network}: {_first_line(error)}") from None
+            raise InputError(f"{path} does not hold the weights of {network}: {one_line(error)}") from None
         raise InputError(
-            f"the weights of {network} could not be fetched ({_first_line(error)}); fetch {url} where that is possible "
-            f"and type --weights {network}=PATH"
+            f"the weights of {network} could not be fetched ({one_line(error)}); fetch {url} where that is possible "
+            f"and type {option or f'--weights {network}=PATH'}"
         ) from None
 
 
@@ -98,6 +99,7 @@ def _in_hub(state: dict[str, Tensor], name: str) -> Iterator[None]:
             torch.hub.set_dir(before)
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return " ".join(text.splitlines()[0].split())[:200]
+def one_line(error: BaseException) -> str:
+    """The text of a library's error in one line, cut where it grows long."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else f"{text[:160]} ..."
