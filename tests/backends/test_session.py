@@ -170,6 +170,53 @@ def test_a_gpu_number_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None
         ort.choose_device("cuda:3")
 
 
+class _GpuWheel:
+    """What onnxruntime-gpu shows of itself, where nothing of CUDA is installed."""
+
+    __version__, __file__, cuda_version = "1.31.1", "/nowhere/onnxruntime/__init__.py", "13.0"
+    InferenceSession = object
+
+    def get_available_providers(self) -> list[str]:
+        return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def preload_dlls(self) -> None:
+        print("Failed to load libcublasLt.so.13")  # noqa: T201
+
+
+@pytest.mark.parametrize(
+    ("driver", "error", "said"),
+    [
+        ((12, 4), "", r"driver is for CUDA 12\.4 and onnxruntime-gpu 1\.31\.1 needs CUDA 13\.0; update the driver"),
+        (
+            (13, 0),
+            "libcublasLt.so.13: cannot open shared object file: No such file or directory",
+            r"found a GPU, but .* needs CUDA 13\.0 and does not find libcublasLt\.so\.13; type: pip install",
+        ),
+        (None, "libcudnn.so.9: cannot open shared object file", r"does not find libcudnn\.so\.9; type"),
+    ],
+)
+def test_cuda_that_is_missing_is_named(
+    driver: tuple[int, int] | None,
+    error: str,
+    said: str,
+    model_file: ModelFile,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(folder: Path) -> None:
+        raise OSError(error)
+
+    monkeypatch.setattr(ort, "onnxruntime", _GpuWheel)
+    monkeypatch.setattr(ort, "nvidia_gpus", lambda: ["a GPU"])
+    monkeypatch.setattr(ort.ort_cuda, "driver_cuda", lambda: driver)
+    monkeypatch.setattr(ort.ort_cuda, "_load", fail)
+    with pytest.raises(DeviceError, match=said):
+        open_session(model_file(), "ort", "cuda")
+    row = next(row for row in available() if row["name"] == "ort cuda")
+    assert not row["available"] and "type: " in row["why_not"]
+    assert capsys.readouterr().out == ""
+
+
 def test_two_wheels_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "_installed", lambda name: name in ("onnxruntime", "onnxruntime-gpu"))
     with pytest.raises(DeviceError, match=r"both installed.*pip uninstall"):

@@ -22,3 +22,15 @@ def nvidia_gpus() -> list[str]:
         known = driver.cuDeviceGetName(name, len(name), index) == 0
         names.append(name.value.decode(errors="replace") if known else f"GPU {index}")
     return names
+
+
+def driver_cuda() -> tuple[int, int] | None:
+    """The newest CUDA that the NVIDIA driver serves, such as (13, 0) (cuDriverGetVersion); None without a driver."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None
+    number = ctypes.c_int(0)
+    if driver.cuDriverGetVersion(ctypes.byref(number)) != 0:
+        return None
+    return number.value // 1000, number.value % 1000 // 10

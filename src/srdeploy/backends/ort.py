@@ -1,7 +1,5 @@
 """ONNX Runtime: the only door to `onnxruntime`."""
 
-import contextlib
-import io
 import os
 from collections.abc import Callable, Mapping, Set
 from importlib.metadata import PackageNotFoundError, distribution
@@ -10,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from srdeploy.backends import ort_cuda
 from srdeploy.backends.base import Session
 from srdeploy.backends.cpu import cores
 from srdeploy.backends.gpus import nvidia_gpus
@@ -171,6 +170,9 @@ def cuda_devices() -> list[str]:
         raise DeviceError(
             "found no NVIDIA GPU or no driver for it (nvidia-smi shows what there is); type: --device cpu"
         )
+    reason = ort_cuda.why_not(onnxruntime())
+    if reason:
+        raise DeviceError(f"found {gpus[0]}, but {reason}")
     return [f"cuda:{index}" for index in range(len(gpus))]
 
 
@@ -208,10 +210,11 @@ def _open(
     providers: list[Any] = [CPU]
     if device != "cpu":
         # TF32 keeps 10 bits of each factor: an fp32 file is fp32 on a GPU too.
-        providers = [(CUDA, {"device_id": device.partition(":")[2], "use_tf32": "0"}), CPU]
+        # Kernels are chosen by rule: trying all of them again at each new size costs seconds.
+        settings = {"device_id": device.partition(":")[2], "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+        providers = [(CUDA, settings), CPU]
         ort.set_default_logger_severity(4)  # libraries that are missing come as the one line below
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(AttributeError):
-            ort.preload_dlls()  # CUDA from the nvidia-* wheels; since 1.21
+        ort_cuda.preload(ort)
     failures: tuple[type[Exception], ...] = (*_failures(), RuntimeError, ValueError)
     try:
         session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)

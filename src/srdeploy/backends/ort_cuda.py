@@ -1,0 +1,50 @@
+"""Whether ONNX Runtime finds the CUDA that it was built for; asked before a session would silently do without.
+
+That the name of a missing library comes out was seen with onnxruntime-gpu on a machine without CUDA. No line here has
+been run on a GPU: none was at hand.
+"""
+
+import contextlib
+import ctypes
+import io
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from srdeploy.backends.gpus import driver_cuda
+
+_FIX = "type: pip install --upgrade 'srdeploy[gpu]', or --device cpu"
+
+
+def preload(ort: Any) -> None:
+    """Load CUDA and cuDNN from the nvidia-* wheels where they are; what is missing comes out later, in one line."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(AttributeError):
+        ort.preload_dlls()  # since 1.21
+
+
+def why_not(ort: Any) -> str | None:
+    """Why ONNX Runtime's CUDA provider cannot be loaded, and what to type; None when it can."""
+    needs, has = str(getattr(ort, "cuda_version", "") or ""), driver_cuda()
+    if needs and has and int(needs.split(".")[0]) > has[0]:
+        return (
+            f"the NVIDIA driver is for CUDA {has[0]}.{has[1]} and onnxruntime-gpu {ort.__version__} needs CUDA "
+            f"{needs}; update the driver, or type: --device cpu"
+        )
+    preload(ort)
+    try:
+        _load(Path(ort.__file__).parent / "capi")
+    except OSError as error:
+        found = re.match(r"(\S+\.(?:so|dll)\S*?):? ", str(error))
+        library = found[1] if found else str(error).split("\n")[0]
+        return (
+            f"onnxruntime-gpu {ort.__version__} needs CUDA {needs or 'and cuDNN'} and does not find {library}; {_FIX}"
+        )
+    return None
+
+
+def _load(folder: Path) -> None:
+    """Load the provider as ONNX Runtime would; OSError names the library that is not found."""
+    prefix, suffix = ("", ".dll") if sys.platform == "win32" else ("lib", ".so")
+    ctypes.CDLL(str(folder / f"{prefix}onnxruntime_providers_shared{suffix}"), mode=ctypes.RTLD_GLOBAL)
+    ctypes.CDLL(str(folder / f"{prefix}onnxruntime_providers_cuda{suffix}"))
