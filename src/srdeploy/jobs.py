@@ -1,19 +1,18 @@
-"""What `run` has to do: inputs become jobs with an output each, and each job is done whole or reported.
-
-One damaged file does not stop the others; nothing existing is overwritten unless asked.
-"""
+"""One thing that `run` has to do: a source and its result, done whole or reported; nothing is overwritten unasked."""
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from srdeploy.errors import InputError, OutputError, SrdeployError
-from srdeploy.media import EncodeOptions, is_media, open_reader, open_writer, result_suffix
-from srdeploy.media.base import Reader, Writer, partial_path, refuse_special
+from srdeploy.fit import Fit
+from srdeploy.media import VIDEO_SUFFIXES, EncodeOptions, is_whole, open_reader, open_writer
+from srdeploy.media.base import MAX_PIXELS, Reader, Writer, partial_path, refuse_special
+from srdeploy.picture import Picture
 from srdeploy.stream import upscale_stream
 from srdeploy.upscale import Upscaler
 
@@ -31,7 +30,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """What one job made. seconds: from opening the source to the result under its name."""
+    """What one job made: `width` x `height` pixels, by a network that enlarges by `scale`.
+
+    seconds: from opening the source to the result under its name.
+    """
 
     input: str
     output: str
@@ -43,6 +45,9 @@ class Done:
     backend: str
     device: str
     tile: int | str
+    scale: int
+    width: int
+    height: int
     exact: bool
     notes: tuple[str, ...]
     retried: int = 0
@@ -71,71 +76,20 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Choices:
-    """How existing results and damaged sources are treated, and how videos are encoded."""
+    """How existing results, damaged and large sources are treated, and how videos are encoded."""
 
     overwrite: bool = False
     resume: bool = False
     keep_partial: bool = False
     encode: EncodeOptions = field(default_factory=EncodeOptions)
-
-
-def plan_jobs(inputs: Iterable[Path], out: Path | None, scale: int) -> list[Job]:
-    """Give every input its output.
-
-    A file becomes `<stem>_x4.<ext>` beside itself or in the folder `out`, or `out` itself when that names a file and
-    there is one input. A folder is walked, and mirrored with its names under `out`, or under `<folder>_x4` beside it.
-    Whether a file exists is found out when its job is done, so that one missing file does not stop the others.
-    Of two inputs with the same output the later one is refused, and so is one that its result would replace.
-    Raises InputError for a folder without pictures and videos, OutputError when a folder would be mirrored onto itself.
-    """
-    given = list(inputs)
-    one_file = len(given) == 1 and not given[0].is_dir() and out is not None and _names_a_file(out)
-    jobs: list[Job] = []
-    for path in given:
-        if path.is_dir():
-            jobs += _walk(path, out or path.resolve().with_name(f"{path.resolve().name}_x{scale}"))
-        elif one_file and out is not None:
-            jobs.append(Job(path, out))
-        else:
-            name = f"{path.stem}_x{scale}{result_suffix(path)}"
-            jobs.append(Job(path, (out or path.parent) / name))
-    return list(_refuse_clashes(jobs))
-
-
-def _names_a_file(out: Path) -> bool:
-    return not out.is_dir() and out.suffix != ""
-
-
-def _walk(folder: Path, out: Path) -> Iterator[Job]:
-    if out.resolve() == folder.resolve():
-        raise OutputError(f"the results of the folder {folder} would go into itself; type -o with another folder")
-    # Results of an earlier run into a folder inside this one are no sources.
-    own = out.resolve() if folder.resolve() in out.resolve().parents else None
-    found = False
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and is_media(path) and own not in path.resolve().parents:
-            found = True
-            yield Job(path, (out / path.relative_to(folder)).with_suffix(result_suffix(path)))
-    if not found:
-        raise InputError(f"the folder {folder} holds no picture or video; type the path of one that does")
-
-
-def _refuse_clashes(jobs: list[Job]) -> Iterator[Job]:
-    seen: dict[Path, Path] = {}
-    for job in jobs:
-        key = job.output.resolve()
-        if key == job.input.resolve():
-            yield replace(job, refused=f"the result of {job.input} would replace it; type another -o")
-        elif key in seen:
-            both = f"{seen[key]} and {job.input} would both become {job.output}"
-            yield replace(job, refused=f"{both}; run the second by itself with another -o")
-        else:
-            seen[key] = job.input
-            yield job
+    max_pixels: int = MAX_PIXELS
 
 
 def run_job(
-    job: Job, upscaler: Upscaler, choices: Choices, on_frame: Callable[[int, int | None], None]
+    job: Job,
+    upscaler: Upscaler | Fit[Upscaler],
+    choices: Choices,
+    on_frame: Callable[[int, int | None], None],
 ) -> Done | Skipped:
     """Do one job: open, enlarge, write whole. on_frame(done, expected or None) is called as frames are written.
 
@@ -147,19 +101,27 @@ def run_job(
     if _is_done(job.output, choices):
         return Skipped(str(job.input), str(job.output))
     started = time.perf_counter()
-    reader = open_reader(job.input)
+    fit = upscaler if isinstance(upscaler, Fit) else _fixed(upscaler)
+    reader = open_reader(job.input, max_pixels=choices.max_pixels, target=job.output)
+    even = job.output.suffix.lower() in VIDEO_SUFFIXES
     try:
+        chosen = fit.upscaler_for(reader.width, reader.height)
+        size = fit.size_for(reader.width, reader.height, even)
         with _folder(job.output.parent):
-            writer = _writer(job, reader, upscaler, choices)
-            frames = _write(reader, upscaler, writer, choices, on_frame)
+            writer = _writer(job, reader, chosen, size, choices)
+            frames = _write(reader, fit.enlarger(even), writer, choices, on_frame)
     finally:
         reader.close()
     seconds = time.perf_counter() - started
-    return _done(job, upscaler, frames, seconds, reader.height, reader.width, (*reader.notes, *writer.notes))
+    notes = (*reader.notes, *writer.notes)
+    return _done(job, chosen, frames, seconds, (reader.width, reader.height), size, notes)
 
 
-def _writer(job: Job, reader: Reader, upscaler: Upscaler, choices: Choices) -> Writer:
-    width, height = reader.width * upscaler.scale, reader.height * upscaler.scale
+def _fixed(upscaler: Upscaler) -> Fit[Upscaler]:
+    return Fit(lambda _: upscaler, (upscaler.scale,))
+
+
+def _writer(job: Job, reader: Reader, upscaler: Upscaler, size: tuple[int, int], choices: Choices) -> Writer:
     session = upscaler.session
     key = {
         "model": hashlib.sha256(session.path.read_bytes()).hexdigest(),
@@ -169,12 +131,12 @@ def _writer(job: Job, reader: Reader, upscaler: Upscaler, choices: Choices) -> W
         "tile": upscaler.tile_for(reader.height, reader.width),
         "exact": upscaler.exact,
     }
-    return open_writer(job.output, reader, width, height, choices.encode, key, must_go_on=choices.resume)
+    return open_writer(job.output, reader, *size, choices.encode, key, must_go_on=choices.resume)
 
 
 def _write(
     reader: Reader,
-    upscaler: Upscaler,
+    enlarge: Callable[[Picture], Picture],
     writer: Writer,
     choices: Choices,
     on_frame: Callable[[int, int | None], None],
@@ -183,7 +145,7 @@ def _write(
     try:
         with writer:
             try:
-                frames = upscale_stream(reader, upscaler, writer, lambda done: on_frame(done, reader.frames))
+                frames = upscale_stream(reader, enlarge, writer, lambda done: on_frame(done, reader.frames))
                 writer.finish()
                 return frames
             except InputError as error:
@@ -208,7 +170,7 @@ def _is_done(output: Path, choices: Choices) -> bool:
     refuse_special(output)
     if output.exists() and not choices.overwrite:
         if choices.resume:
-            return True
+            return is_whole(output)  # one that was cut off since is made again
         raise OutputError(f"{output} exists already; type --overwrite to replace it, or another -o")
     part = partial_path(output)
     # Said now, since after hours of work there would be no place for what was made.
@@ -235,7 +197,13 @@ def _folder(folder: Path) -> Iterator[None]:
 
 
 def _done(
-    job: Job, upscaler: Upscaler, frames: int, seconds: float, height: int, width: int, notes: tuple[str, ...]
+    job: Job,
+    upscaler: Upscaler,
+    frames: int,
+    seconds: float,
+    source: tuple[int, int],
+    size: tuple[int, int],
+    notes: tuple[str, ...],
 ) -> Done:
     session = upscaler.session
     retried, said = upscaler.log.take()
@@ -249,26 +217,11 @@ def _done(
         precision=session.arithmetic,
         backend=session.backend,
         device=session.device,
-        tile=upscaler.tile_for(height, width) or "none",
+        tile=upscaler.tile_for(source[1], source[0]) or "none",
+        scale=upscaler.scale,
+        width=size[0],
+        height=size[1],
         exact=upscaler.exact,
         notes=(*notes, *said),
         retried=retried,
     )
-
-
-def run_jobs(
-    jobs: list[Job],
-    upscaler: Upscaler,
-    choices: Choices,
-    on_job: Callable[[int, Job], None],
-    on_frame: Callable[[int, int | None], None],
-) -> Iterator[Done | Skipped | Failed]:
-    """Do the jobs in order and give each one's outcome as it comes; an expected error of one is its outcome."""
-    for index, job in enumerate(jobs):
-        on_job(index, job)
-        try:
-            yield run_job(job, upscaler, choices, on_frame)
-        except SrdeployError as error:
-            yield Failed(str(job.input), str(error))
-        except OSError as error:  # a name too long, a folder that may not be searched
-            yield Failed(str(job.input), f"{error.filename or job.input}: {error.strerror or error}; check the path")

@@ -64,6 +64,14 @@ def find(
     )
 
 
+def family(model: str | None, folder: Path = MODELS) -> dict[int, str]:
+    """The shipped names of a family by scale, for a family's name or None (the default's); {} for anything else."""
+    wanted = _family(DEFAULT) if model is None else model
+    if _is_path(wanted):
+        return {}
+    return {int(name.rpartition("-x")[2]): name for name in names(folder) if _family(name) == wanted != name}
+
+
 def find_weights(model: str | None = None, scale: int | None = None, folder: Path = MODELS) -> Path:
     """The weights (.safetensors) of a shipped model, by name or family as in `find`. Raises ModelError."""
     name = resolve(model, scale, folder)

@@ -301,22 +301,6 @@ def test_a_pipe_is_not_replaced(run: Run, owl: Path, tmp_path: Path, words: list
     assert set(tmp_path.iterdir()) == {owl, pipe}
 
 
-def test_only_the_later_of_two_with_one_result_fails(run: Run, owl: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    with Image.open(owl) as picture:
-        small = picture.crop((0, 0, 40, 40))
-    for name in ("a.gif", "a.png", "b.png"):
-        small.save(folder / name)
-    result = run(folder, "--json")
-    assert result.exit_code == 1
-    document = _json(result)
-    assert [o["input"] for o in document["outputs"]] == [str(folder / "a.gif"), str(folder / "b.png")]
-    (failed,) = document["failed"]
-    assert failed["input"] == str(folder / "a.png")
-    assert "would both become" in failed["error"]
-
-
 def test_failures_leave_no_empty_folders(run: Run, owl: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     (folder / "bad").mkdir(parents=True)

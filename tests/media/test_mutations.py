@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from srdeploy.errors import InputError, OutputError
@@ -40,6 +41,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> dict[s
     small.convert("CMYK").save(folder / "cmyk.jpg")
     small.convert("L").save(folder / "gray.png")
     small.save(folder / "pages.tif", save_all=True, append_images=[small.convert("L")], compression="tiff_lzw")
+    tifffile.imwrite(folder / "big.tif", np.asarray(small), bigtiff=True, photometric="rgb", compression="zlib")
     turned = [small.rotate(90 * n).resize((32, 32)) for n in range(3)]
     for suffix in ("png", "webp", "gif"):
         turned[0].save(folder / f"moving.{suffix}", save_all=True, append_images=turned[1:], duration=50)

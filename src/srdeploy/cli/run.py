@@ -1,5 +1,7 @@
 """`srdeploy run`: pictures, folders and videos, enlarged."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +11,7 @@ from srdeploy.cli.answer import error_line, expected_errors, note, print_json, s
 from srdeploy.cli.options import Backend, Device, Json, Precision, Threads, parse_tile, path_of
 
 if TYPE_CHECKING:
+    from srdeploy.fit import Fit
     from srdeploy.jobs import Choices, Done, Failed, Job, Skipped
     from srdeploy.upscale import Upscaler
 
@@ -33,6 +36,15 @@ def run(
             "--overlap", min=0, max=4096, help="Pixels read around a tile. Default: exactly what the network needs."
         ),
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="1080p|2160p|WxH", help="Enlarge by the smallest scale that suffices, then reduce."
+        ),
+    ] = None,
+    max_pixels: Annotated[
+        int, typer.Option("--max-pixels", min=1, help="Larger pictures are refused before they are decoded.")
+    ] = 1 << 28,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on: results that exist are kept and skipped.")] = False,
     codec: Annotated[str | None, typer.Option("--codec", help="Video encoder, such as libx264 or libx265.")] = None,
@@ -51,41 +63,64 @@ def run(
 ) -> None:
     """Enlarge pictures, folders and videos; sound and everything else of a video is carried over.
 
-    Example: srdeploy run holiday.mp4 -o holiday-1080p.mp4
+    Example: srdeploy run holiday.mp4 --to 1080p
     """
     tile_choice = parse_tile(tile)
     if as_json and out == "-":
         raise typer.BadParameter("--json and -o - both want standard output", param_hint="--json")
     with expected_errors(as_json):
-        from srdeploy.jobs import Choices, plan_jobs
+        from srdeploy.folders import plan_jobs
+        from srdeploy.jobs import Choices
         from srdeploy.media import EncodeOptions
         from srdeploy.upscale import open_upscaler
 
         sources = [path_of(text, "INPUT") for text in inputs]
         target = None if out is None else path_of(out, "-o")
-        upscaler = open_upscaler(
+        fit = _fit(
             model,
-            scale=scale,
-            backend=backend,
-            device=device,
-            precision=precision,
-            tile=tile_choice,
-            overlap=overlap,
-            threads=threads,
+            scale,
+            to,
+            partial(
+                open_upscaler,
+                backend=backend,
+                device=device,
+                precision=precision,
+                tile=tile_choice,
+                overlap=overlap,
+                threads=threads,
+            ),
         )
-        jobs = plan_jobs(sources, target, upscaler.scale)
-        choices = Choices(overwrite, resume, keep_partial, EncodeOptions(codec=codec, crf=crf, preset=preset))
-        outcomes = _do(jobs, upscaler, choices, quiet)
+        jobs = plan_jobs(sources, target, fit.label)
+        encode = EncodeOptions(codec=codec, crf=crf, preset=preset)
+        outcomes = _do(jobs, fit, Choices(overwrite, resume, keep_partial, encode, max_pixels), quiet)
     _answer(outcomes, quiet, as_json)
 
 
-def _do(jobs: "list[Job]", upscaler: "Upscaler", choices: "Choices", quiet: bool) -> "list[Done | Skipped | Failed]":
+def _fit(
+    model: str | None, scale: int | None, to: str | None, open_upscaler: "Callable[..., Upscaler]"
+) -> "Fit[Upscaler]":
+    """The model at its scale, or with --to the scales of its family among which each source chooses."""
+    from srdeploy import zoo
+    from srdeploy.fit import Fit
+    from srdeploy.sizes import Target
+
+    size = None if to is None else Target.parse(to)
+    members = {} if size is None or scale is not None else zoo.family(model)
+    if members:
+        fit = Fit(lambda scale: open_upscaler(members[scale]), sorted(members), size)
+        fit.open_largest()  # what is wrong with the model, the device or the precision is said once, and first
+        return fit
+    upscaler = open_upscaler(model, scale=scale)
+    return Fit(lambda _: upscaler, (upscaler.scale,), size)
+
+
+def _do(jobs: "list[Job]", fit: "Fit[Upscaler]", choices: "Choices", quiet: bool) -> "list[Done | Skipped | Failed]":
     from srdeploy.cli.progress import Progress
-    from srdeploy.jobs import run_jobs
+    from srdeploy.folders import run_jobs
 
     with Progress(len(jobs), quiet) as progress:
         return list(
-            run_jobs(jobs, upscaler, choices, lambda index, job: progress.begin(index, job.input.name), progress.frame)
+            run_jobs(jobs, fit, choices, lambda index, job: progress.begin(index, job.input.name), progress.frame)
         )
 
 
@@ -132,6 +167,8 @@ def _summary(done: "list[Done]", skipped: "list[Skipped]", failed: "list[Failed]
     if retried := sum(d.retried for d in done):
         extra += f", {retried} results computed again in fp32"
     first = done[0]
+    if len(done) == 1:
+        what = f"{what} of {first.width}x{first.height}"
     tile = first.tile if first.exact else f"{first.tile} (approximate)"
     return (
         f"{where}{what}{extra}, {frames / seconds:.1f} frames/s, model {first.model}, precision {first.precision}, "

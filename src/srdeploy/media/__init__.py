@@ -4,11 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from srdeploy.errors import OutputError
+from srdeploy.errors import InputError, OutputError
 from srdeploy.media.base import DEFAULT_OPTIONS, MAX_PIXELS, EncodeOptions, Reader, Writer
 from srdeploy.media.kinds import VIDEO_SUFFIXES, is_media, result_suffix, sniff
 
-__all__ = ["EncodeOptions", "Reader", "Writer", "is_media", "open_reader", "open_writer", "result_suffix"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "EncodeOptions",
+    "Reader",
+    "Writer",
+    "claimed_pixels",
+    "is_media",
+    "is_whole",
+    "open_reader",
+    "open_writer",
+    "result_suffix",
+]
 
 
 def open_reader(
@@ -71,3 +82,32 @@ def open_writer(
     if not isinstance(like, AnimationReader):
         raise TypeError(f"a reader of open_reader is needed, not {type(like).__name__}")
     return AnimationWriter(path, like, width, height)
+
+
+def claimed_pixels(path: Path) -> int | None:
+    """How many pixels a picture claims to have; None for a video, and for what cannot be read."""
+    from srdeploy.media import headers
+    from srdeploy.media.kinds import read_bytes
+
+    try:
+        kind = sniff(path)
+        size = None if kind in ("video", "apng", "awebp") else headers.claimed_size(read_bytes(path), kind)
+    except InputError:
+        return None
+    return None if size is None else size[0] * size[1]
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a result of an earlier run is all there: a picture is decoded, a video's packets are counted."""
+    try:
+        if sniff(path) == "video":
+            from srdeploy.media.video_reader import is_whole_video
+
+            return is_whole_video(path)
+        reader = open_reader(path)
+        try:
+            return sum(1 for _ in reader) == reader.frames
+        finally:
+            reader.close()
+    except InputError:
+        return False

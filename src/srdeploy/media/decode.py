@@ -91,10 +91,7 @@ def _refuse(path: Path, data: bytes, kind: str, directory: tiff.Directory, max_p
         raise InputError(
             f"{path} is {what}, whatever its name says; PNG, JPEG, WebP, BMP, TIFF, AVIF, GIF, PNM and PFM are read"
         )
-    size = headers.claimed_size(data, kind)
-    if kind == "tiff":
-        width, height = tiff.numbers(directory, tiff.WIDTH), tiff.numbers(directory, tiff.HEIGHT)
-        size = (width[0], height[0]) if width and height else None
+    size = headers.page_size(directory) if kind == "tiff" else headers.claimed_size(data, kind)
     if size is not None:
         headers.check_size(path, *size, max_pixels)
     if kind == "png" and headers.is_cut_png(data):

@@ -39,6 +39,8 @@ def claimed_size(data: bytes, kind: str) -> tuple[int, int] | None:
             return int(found[1]), int(found[2])
         if kind == "pam" and (found := _PAM.match(data[:4096])):
             return int(found[1]), int(found[2])
+        if kind == "tiff":
+            return page_size((tiff.pages(data, 1) or [{}])[0])
         if kind == "webp":
             return _webp_size(data)
         if kind in ("avif", "heif"):  # of several items the largest
@@ -47,6 +49,12 @@ def claimed_size(data: bytes, kind: str) -> tuple[int, int] | None:
     except (struct.error, IndexError, KeyError):
         return None
     return None
+
+
+def page_size(page: tiff.Directory) -> tuple[int, int] | None:
+    """Width and height of a TIFF's page."""
+    width, height = tiff.numbers(page, tiff.WIDTH), tiff.numbers(page, tiff.HEIGHT)
+    return (width[0], height[0]) if width and height else None
 
 
 def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:

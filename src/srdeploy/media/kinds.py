@@ -93,6 +93,27 @@ def kind_of(head: bytes) -> str:
     return "video"
 
 
+def has_cut_index(path: Path) -> bool:
+    """Whether an MP4 ends inside its box `moov` (ISO 14496-12, 4.2), of which FFmpeg reads what is there."""
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        at = 0
+        while at + 8 <= end:
+            file.seek(at)
+            head = file.read(16)
+            size, name = int.from_bytes(head[:4]), head[4:8]
+            if at == 0 and name != b"ftyp":
+                return False
+            if size == 1:
+                size = int.from_bytes(head[8:16])
+            if name == b"moov":
+                return at + size > end
+            if size < 8:
+                return False
+            at += size
+    return False
+
+
 def is_media(path: Path) -> bool:
     """Whether a file's name says that it is a picture or a video; for walking folders."""
     suffix = path.suffix.lower()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 _LOCK = threading.Lock()
 _CHATTER = re.compile(
-    r"^(\[ ?(WARN|ERROR|INFO|DEBUG|FATAL):|libpng |Corrupt JPEG|Premature end|Warning: |TIFF|JPEG|Invalid SOS|"
+    r"^(\[ ?(WARN|ERROR|INFO|DEBUG|FATAL):|libpng |Corrupt JPEG|Premature end|Warning: |_?TIFF|_tiff|JPEG|Invalid SOS|"
     r"Unsupported|Bogus|Unknown Adobe|Inconsistent|Application transferred|Quantization|Huffman|\s*>|$)"
 )
 

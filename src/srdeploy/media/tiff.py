@@ -183,6 +183,8 @@ class _Form:
 
 
 def _read(data: bytes, at: int, form: _Form, depth: int) -> tuple[Directory, int]:
+    if at >= len(data):  # of a BigTIFF it may be more than Python's own buffers can count
+        raise struct.error("a directory beyond the end")
     counter, record, offset = ("Q", "HHQ", "Q") if form.big else ("H", "HHI", "I")
     step, inline = (20, 8) if form.big else (12, 4)
     (count,) = struct.unpack_from(form.order + counter, data, at)

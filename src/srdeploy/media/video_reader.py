@@ -3,6 +3,7 @@
 import hashlib
 import io
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +25,7 @@ from srdeploy.media.frames import (
     pixel_format,
     side_data,
 )
-from srdeploy.media.kinds import sniff
+from srdeploy.media.kinds import has_cut_index, sniff
 from srdeploy.media.matroska import is_cut_short
 from srdeploy.picture import ColorTags, Frame
 
@@ -35,6 +36,8 @@ _ONE_TO_ONE = frozenset({"h264", "hevc", "av1", "vp9", "mjpeg", "prores", "ffv1"
 def open_container(path: Path) -> InputContainer:
     """Open a video file for demuxing. Raises InputError when it is missing, not a video, or has no index."""
     sniff(path)
+    if has_cut_index(path):
+        raise InputError(f"{path} ends inside its index (moov), so streams may be missing; fetch or make it again")
     # "file:" keeps a colon in a name from being read as a protocol; the list keeps a playlist from opening others.
     options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
     try:
@@ -213,6 +216,24 @@ class VideoReader:
             raise InputError(f"{self.path}: {decoded} of {self._packets} frames could be decoded: {again}")
         if "matroska" in self.format_names and is_cut_short(self.path):
             raise InputError(f"{self.path}: {decoded} frames are there, but its last part is missing: {again}")
+
+
+def is_whole_video(path: Path) -> bool:
+    """Whether every packet that the file's index knows of can be read. Decodes nothing. Raises InputError."""
+    packets: Counter[int] = Counter()
+    with open_container(path) as container:
+        try:
+            for packet in container.demux():
+                if packet.is_corrupt:
+                    return False
+                packets[packet.stream_index] += packet.size > 0
+        except FFmpegError:
+            return False
+        if container.streams.best("video") is None or not packets:
+            return False
+        if "mp4" in container.format.name and any(packets[s.index] < len(s.index_entries) for s in container.streams):
+            return False
+        return "matroska" not in container.format.name or not is_cut_short(path)
 
 
 def _chroma_location(stream: Any) -> int | None:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 from srdeploy.errors import InputError, SrdeployError
-from srdeploy.jobs import Choices, Done, Job, plan_jobs, run_job
+from srdeploy.folders import plan_jobs
+from srdeploy.jobs import Choices, Done, Job, run_job
 from srdeploy.upscale import Upscaler, open_upscaler
 
 OPEN_MODELS = 4
@@ -162,7 +163,7 @@ class Worker:
         if task.cancelled:
             raise _Stopped("cancelled")
         upscaler = self.open_model(task.model)
-        [job] = plan_jobs([task.source], task.folder / "result", upscaler.scale)
+        [job] = plan_jobs([task.source], task.folder / "result", f"x{upscaler.scale}")
         outcome = run_job(Job(job.input, job.output), upscaler, Choices(), on_frame)
         assert isinstance(outcome, Done)
         return outcome

@@ -1,0 +1,158 @@
+"""What `run` was asked, as jobs: inputs and folders get their outputs, and all are done, several at once where it pays.
+
+One damaged file does not stop the others; outcomes come in the order of the jobs.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from srdeploy.errors import InputError, OutputError, SrdeployError
+from srdeploy.fit import Fit
+from srdeploy.jobs import Choices, Done, Failed, Job, Skipped, run_job
+from srdeploy.media import claimed_pixels, is_media, result_suffix
+from srdeploy.upscale import Upscaler
+
+AT_ONCE = 3
+"""Pictures on their way at one time: one is read, one is in the network, one is written."""
+
+SMALL = 4 << 20
+"""Pixels of a picture that is done beside others. Larger ones go alone, so that memory holds one of them."""
+
+_PART = re.compile(r"\..*\.part\.\w+")
+
+
+def plan_jobs(inputs: Iterable[Path], out: Path | None, label: str) -> list[Job]:
+    """Give every input its output.
+
+    A file becomes `<stem>_x4.<ext>` beside itself or in the folder `out`, or `out` itself when that names a file and
+    there is one input. A folder is walked, and mirrored with its names under `out`, or under `<folder>_x4` beside it.
+    Whether a file exists is found out when its job is done, so that one missing file does not stop the others.
+    Of two inputs with the same output the later one is refused, and so is one that its result would replace.
+    Raises InputError for a folder without pictures and videos, OutputError when a folder would be mirrored onto itself.
+    """
+    given = list(inputs)
+    one_file = len(given) == 1 and not given[0].is_dir() and out is not None and _names_a_file(out)
+    jobs: list[Job] = []
+    for path in given:
+        if path.is_dir():
+            jobs += _walk(path, out or path.resolve().with_name(f"{path.resolve().name}_{label}"))
+        elif one_file and out is not None:
+            jobs.append(Job(path, out))
+        else:
+            name = f"{path.stem}_{label}{result_suffix(path)}"
+            jobs.append(Job(path, (out or path.parent) / name))
+    return list(_refuse_clashes(jobs))
+
+
+def _names_a_file(out: Path) -> bool:
+    return not out.is_dir() and out.suffix != ""
+
+
+def _walk(folder: Path, out: Path) -> Iterator[Job]:
+    if out.resolve() == folder.resolve():
+        raise OutputError(f"the results of the folder {folder} would go into itself; type -o with another folder")
+    # Results of an earlier run into a folder inside this one are no sources.
+    own = out.resolve() if folder.resolve() in out.resolve().parents else None
+    closed: list[Job] = []
+
+    def refused(error: OSError) -> None:
+        path = Path(error.filename)
+        closed.append(Job(path, out, f"cannot read the folder {path}: {error.strerror}; check its permissions"))
+
+    found = False
+    for place, folders, names in os.walk(folder, onerror=refused):
+        folders.sort()
+        here = Path(place)
+        if own is not None and own in (here.resolve(), *here.resolve().parents):
+            continue
+        sources = [here / name for name in sorted(names) if is_media(Path(name)) and not _PART.fullmatch(name)]
+        found = found or bool(sources)
+        yield from _mirrored(sources, folder, out)
+    yield from closed
+    if not found and not closed:
+        raise InputError(f"the folder {folder} holds no picture or video; type the path of one that does")
+
+
+def _mirrored(sources: list[Path], folder: Path, out: Path) -> Iterator[Job]:
+    """The files of one folder with their results. Where two would have one name, that whose suffix changes keeps both:
+    a.png and a.gif become a.png and a.gif.png."""
+    suffixes = {path: result_suffix(path) for path in sources}
+    wanted = [path.with_suffix(suffix) for path, suffix in suffixes.items()]
+    for path, suffix in suffixes.items():
+        result = path.with_suffix(suffix)
+        if wanted.count(result) > 1 and result != path:
+            result = path.with_name(f"{path.name}{suffix}")
+        yield Job(path, out / result.relative_to(folder))
+
+
+def _refuse_clashes(jobs: list[Job]) -> Iterator[Job]:
+    seen: dict[Path, Path] = {}
+    sources = {job.input.resolve() for job in jobs}
+    for job in jobs:
+        if job.refused is not None:
+            yield job
+            continue
+        key = job.output.resolve()
+        if key == job.input.resolve():
+            yield replace(job, refused=f"the result of {job.input} would replace it; type another -o")
+        elif key in sources:
+            yield replace(
+                job, refused=f"the result of {job.input} would replace the source {job.output}; type another -o"
+            )
+        elif key in seen:
+            both = f"{seen[key]} and {job.input} would both become {job.output}"
+            yield replace(job, refused=f"{both}; run the second by itself with another -o")
+        else:
+            seen[key] = job.input
+            yield job
+
+
+def run_jobs(
+    jobs: list[Job],
+    upscaler: Fit[Upscaler],
+    choices: Choices,
+    on_job: Callable[[int, Job], None],
+    on_frame: Callable[[int, int | None], None],
+) -> Iterator[Done | Skipped | Failed]:
+    """Do the jobs and give each one's outcome in their order; an expected error of one is its outcome.
+
+    Small pictures overlap: one goes through the network while others are read and written. What else there is (videos,
+    large pictures) goes alone. on_job and on_frame follow the job whose outcome comes next.
+    """
+    network = threading.Lock()
+    shared = upscaler.guarded_by(network)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        ahead: dict[int, Future[Done | Skipped | Failed]] = {}
+        try:
+            for index, job in enumerate(jobs):
+                on_job(index, job)
+                for later in range(index, min(index + AT_ONCE, len(jobs))):
+                    if later not in ahead:
+                        if not _is_small(jobs[later]):
+                            break
+                        ahead[later] = pool.submit(_outcome, jobs[later], shared, choices, lambda *_: None)
+                future = ahead.pop(index, None)
+                yield _outcome(job, upscaler, choices, on_frame) if future is None else future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _outcome(
+    job: Job, upscaler: Fit[Upscaler], choices: Choices, on_frame: Callable[[int, int | None], None]
+) -> Done | Skipped | Failed:
+    try:
+        return run_job(job, upscaler, choices, on_frame)
+    except SrdeployError as error:
+        return Failed(str(job.input), str(error))
+    except OSError as error:  # a name too long, a folder that may not be searched
+        return Failed(str(job.input), f"{error.filename or job.input}: {error.strerror or error}; check the path")
+
+
+def _is_small(job: Job) -> bool:
+    pixels = claimed_pixels(job.input)
+    return pixels is not None and pixels <= SMALL
