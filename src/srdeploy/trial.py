@@ -143,9 +143,7 @@ class Trial:
         for name, (taken, weight, bias, plain) in kernels(graph).items():
             if name not in floats and plain:
                 shown = self.form.convert(graph, ranges, kept, found, show=taken)
-                results = open_graph(shown.SerializeToString())(
-                    {"input": self.fitted if self.form is UNSIGNED else planes}
-                )
+                results = self._run(shown)({"input": self.fitted if self.form is UNSIGNED else planes})
                 given = next(value for key, value in results.items() if key != "output")
                 moments = _moments(given, exact[taken], weight.shape[2:])
                 found[name] = round_weights(weight, bias, moments, partners(weight.shape, INPUTS))
@@ -154,8 +152,11 @@ class Trial:
     def _loss(self, model: Model) -> float:
         return float(np.mean([a - b for a, b in zip(self.fp32, self._psnr(model), strict=True)]))
 
+    def _run(self, model: Model) -> Runner:
+        return open_graph(model.SerializeToString(), integers=self.form is UNSIGNED)
+
     def _psnr(self, model: Model) -> list[float]:
-        run = open_graph(model.SerializeToString())
+        run = self._run(model)
         scores = []
         for low, truth in self.pairs:
             (result,) = run({"input": low[None]}).values()
