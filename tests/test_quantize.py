@@ -13,7 +13,7 @@ from srdeploy.errors import InputError, ParityError
 from srdeploy.export import export
 from srdeploy.graph.files import load_model
 from srdeploy.parity import check_file
-from srdeploy.quantize import TOLERANCE_DB
+from srdeploy.quantize import TOLERANCE_DB, Quantized
 from srdeploy.rounding import PAIR
 from srdeploy.trial import Trial
 
@@ -95,3 +95,19 @@ def test_a_folder_without_pictures_says_what_to_type(tmp_path: Path) -> None:
 def test_a_missing_folder_names_the_option_to_type(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no folder .*none; type --calibrate and a folder of pictures"):
         export(NAME, ("int8",), False, tmp_path / "out", calibrate=tmp_path / "none")
+
+
+@pytest.mark.parametrize("enough", [1, 2, 5, 6, None])
+def test_the_first_that_is_good_enough_is_found(enough: int | None) -> None:
+    """By bisection: of six, each losing less than the one before."""
+    asked: list[int] = []
+
+    def measure(count: int) -> Quantized:
+        asked.append(count)
+        good = enough is not None and count >= enough
+        return Quantized(count, "minmax", 6, 0.03 - count / 1000 if good else 0.2 - count / 100, 1)
+
+    before = Quantized(0, "minmax", 6, 0.3, 1)
+    found = quantize_module._first_good(before, 0.04, 6, measure)
+    assert found.model == (enough or 6) and len(asked) <= 4
+    assert quantize_module._first_good(before, 0.04, 0, measure) is before

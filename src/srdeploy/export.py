@@ -264,7 +264,7 @@ def _quantized(source: _Source, calibrate: Path | None, proof: dict[str, Pixels]
         )
     found = {}
     for kind, form in (("int8", UNSIGNED), ("int8-trt", SIGNED)):
-        small = found[kind] = quantize(source.graph, facts.name, facts.scale, pairs, extremes, form)
+        small = found[kind] = quantize(source.graph, facts, pairs, extremes, form)
         lost = f"{small.loss_db:.3f} dB of PSNR lost on {small.pictures} pictures"
         source.notes.append(f"{small.how(kind)}; {lost}")
     return found

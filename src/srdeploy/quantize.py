@@ -15,10 +15,14 @@ from srdeploy.graph.int8 import convolutions
 from srdeploy.parts import Parts, moves_by_worth, parts_after
 from srdeploy.picture import Pixels
 from srdeploy.ranges import METHODS
+from srdeploy.spec import ModelSpec
 from srdeploy.trial import UNSIGNED, Form, Pair, Trial
 
 TARGET_DB = 0.04
-"""A loss up to this needs nothing that costs speed."""
+"""A loss up to this needs no channels in parts."""
+
+FLOATS_DB = 0.05
+"""A loss up to this needs no layers in float, which cost most of the speed."""
 
 TOLERANCE_DB = 0.10
 """A loss above this is refused."""
@@ -56,15 +60,15 @@ class Quantized:
 
 
 def quantize(
-    graph: Model, name: str, scale: int, pairs: list[Pair], extremes: list[Pixels], form: Form = UNSIGNED
+    graph: Model, facts: ModelSpec, pairs: list[Pair], extremes: list[Pixels], form: Form = UNSIGNED
 ) -> Quantized:
     """The fastest int8 graph found of a float network (N, C, H, W) that loses at most TARGET_DB, or loses least.
 
-    pairs: of srdeploy.calibration, for the network's channels. Every method for ranges is tried with all convolutions
-    in int8. While the best loses more than TARGET_DB, first the channels whose rounding costs most are carried in
-    parts, those first that are worth most for what they cost; then up to half of the convolutions go back to float.
-    extremes: pictures in low resolution that ranges must hold too, such as those of the proof; nothing is measured on
-    them. The same pictures give the same graph.
+    facts: the network's name, scale and multiple. pairs: of srdeploy.calibration. Every method for ranges is tried with
+    all convolutions in int8. While the best loses more than TARGET_DB, the channels whose rounding costs most are
+    carried in parts, those first that are worth most for what they cost; above FLOATS_DB then up to half of the
+    convolutions go back to float. extremes: pictures in low resolution that ranges must hold too, such as those of the
+    proof; nothing is measured on them. The same pictures give the same graph.
 
     Raises ParityError when the best found loses more than TOLERANCE_DB, ModelError when the network has no
     convolution.
@@ -72,8 +76,8 @@ def quantize(
     every, floats = convolutions(graph), form.floats(graph)
     names = [name for name in every if name not in floats]
     if not names:
-        raise ModelError(f"{name} has no convolution but those that take pixels, which stay float; type --fp16")
-    trial = Trial(graph, scale, pairs, extremes, form)
+        raise ModelError(f"{facts.name} has no convolution but those that take pixels, which stay float; type --fp16")
+    trial = Trial(graph, facts.scale, facts.multiple, pairs, extremes, form)
 
     def measured(method: str, parts: Parts, kept: tuple[str, ...] = ()) -> Quantized:
         model, loss = trial.quantized(method, parts, kept)
@@ -85,35 +89,36 @@ def quantize(
     if best.loss_db > TARGET_DB:
         moves = moves_by_worth(trial.noise(), trial.alive(), trial.costs())
         method = best.method
-        best = _first_good(best, len(moves), lambda n: measured(method, parts_after(moves[:n])))
-    if best.loss_db > TARGET_DB:
+        best = _first_good(best, TARGET_DB, len(moves), lambda n: measured(method, parts_after(moves[:n])))
+    if best.loss_db > FLOATS_DB:
         method, parts = best.method, best.parts
         ranked = trial.ranked_alone(method, parts, names)
         best = _first_good(
             best,
+            FLOATS_DB,
             len(names) // 2,
             lambda n: measured(method, parts, tuple(name for name in names if name in ranked[:n])),
         )
     if best.loss_db > TOLERANCE_DB:
         raise ParityError(
-            f"{name} in int8 loses {best.loss_db:.2f} dB of PSNR on {best.pictures} pictures ({best.how()}), and "
+            f"{facts.name} in int8 loses {best.loss_db:.2f} dB of PSNR on {best.pictures} pictures ({best.how()}), and "
             f"{TOLERANCE_DB:.2f} dB is allowed; type --fp16, or --calibrate and a folder of other pictures"
         )
     return best
 
 
-def _first_good(best: Quantized, count: int, measure: Callable[[int], Quantized]) -> Quantized:
-    """The first of 1 .. count, each losing less than the one before, that reaches TARGET_DB; or the best there is."""
+def _first_good(best: Quantized, limit: float, count: int, measure: Callable[[int], Quantized]) -> Quantized:
+    """The first of 1 .. count, each losing less than the one before, that loses at most `limit`; or the best."""
     if count == 0:
         return best
     found = measure(count)
-    if found.loss_db > TARGET_DB:
+    if found.loss_db > limit:
         return min(best, found, key=lambda result: result.loss_db)
     below, reached = 0, count
     while reached - below > 1:
         middle = (below + reached) // 2
         tried = measure(middle)
-        if tried.loss_db <= TARGET_DB:
+        if tried.loss_db <= limit:
             reached, found = middle, tried
         else:
             below = middle

@@ -72,7 +72,13 @@ class Trial:
     """A float network, pairs of pictures (uint8, low and full resolution), and how well fp32 does on them."""
 
     def __init__(
-        self, graph: Model, scale: int, pairs: list[Pair], extremes: list[Pixels], form: Form = UNSIGNED
+        self,
+        graph: Model,
+        scale: int,
+        multiple: int,
+        pairs: list[Pair],
+        extremes: list[Pixels],
+        form: Form = UNSIGNED,
     ) -> None:
         self.scale, self.pairs, self.form = scale, pairs, form
         lows = [low for low, _ in pairs] + extremes
@@ -80,7 +86,7 @@ class Trial:
         _, self.peaks = _values(graph, lows)
         self.graph = equalized(graph, self.peaks)
         self.seen, _ = _values(self.graph, lows)
-        self.fitted = _middles([low for low, _ in pairs])
+        self.fitted = _middles([low for low, _ in pairs], multiple)
 
     def quantized(self, method: str, parts: Parts, kept: tuple[str, ...] = ()) -> tuple[Model, float]:
         """The int8 graph with ranges by this method, channels in these parts and these convolutions in float, and the
@@ -143,9 +149,7 @@ class Trial:
         for name, (taken, weight, bias, plain) in kernels(graph).items():
             if name not in floats and plain:
                 shown = self.form.convert(graph, ranges, kept, found, show=taken)
-                results = open_graph(shown.SerializeToString())(
-                    {"input": self.fitted if self.form is UNSIGNED else planes}
-                )
+                results = self._run(shown)({"input": self.fitted if self.form is UNSIGNED else planes})
                 given = next(value for key, value in results.items() if key != "output")
                 moments = _moments(given, exact[taken], weight.shape[2:])
                 found[name] = round_weights(weight, bias, moments, partners(weight.shape, INPUTS))
@@ -154,8 +158,11 @@ class Trial:
     def _loss(self, model: Model) -> float:
         return float(np.mean([a - b for a, b in zip(self.fp32, self._psnr(model), strict=True)]))
 
+    def _run(self, model: Model) -> Runner:
+        return open_graph(model.SerializeToString(), integers=self.form is UNSIGNED)
+
     def _psnr(self, model: Model) -> list[float]:
-        run = open_graph(model.SerializeToString())
+        run = self._run(model)
         scores = []
         for low, truth in self.pairs:
             (result,) = run({"input": low[None]}).values()
@@ -191,9 +198,10 @@ def _moments(given: Values, exact: Values, kernel: tuple[int, int]) -> Moments:
     return moments
 
 
-def _middles(lows: list[Pixels]) -> Pixels:
-    """The middle of each picture, all of one size: (N, h, w, C)."""
-    height, width = (min(SIDE, *(low.shape[axis] for low in lows)) for axis in (0, 1))
+def _middles(lows: list[Pixels], multiple: int) -> Pixels:
+    """The middle of each picture, all of one size, a multiple of `multiple`: (N, h, w, C)."""
+    side = max(multiple, SIDE // multiple * multiple)
+    height, width = (min(side, *(low.shape[axis] for low in lows)) for axis in (0, 1))
     tops = [(low.shape[0] - height) // 2 for low in lows]
     lefts = [(low.shape[1] - width) // 2 for low in lows]
     return np.stack([low[y : y + height, x : x + width] for low, y, x in zip(lows, tops, lefts, strict=True)])

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from srdeploy import zoo
+from srdeploy.export import ReleaseRecipe
+from srdeploy.recipe import load_recipe
 
 
 def test_tables_are_drawn_from_the_reports(repository: Path) -> None:
@@ -51,7 +53,7 @@ def test_multiply_adds_of_published_networks_are_those_that_papers_print(reposit
 
 def test_every_shipped_file_was_measured(repository: Path) -> None:
     for name in zoo.names():
-        for precision in ("fp32", "fp16"):
+        for precision in load_recipe(repository / "export" / f"{name}.toml", ReleaseRecipe).precisions:
             for data in ("set5", "set14", "b100"):
                 report = repository / "benchmarks" / "reports" / "quality" / f"{name}.{precision}.{data}.json"
                 assert json.loads(report.read_text())["model"] == f"{name}.{precision}.onnx"

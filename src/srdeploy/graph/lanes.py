@@ -36,56 +36,72 @@ def in_lanes(model: Model) -> Model:
 
 def out_of_lanes(model: Model) -> Model:
     """A copy without what in_lanes did: every convolution takes and gives the channels of the network's again."""
-    onnx = require("onnx", "export")
     copy = type(model)()
     copy.CopyFrom(model)
-    tensors = {tensor.name: tensor for tensor in copy.graph.initializer}
-    made_by = {name: node for node in copy.graph.node for name in node.output}
-
-    def array(name: str) -> Array:
-        return np.asarray(onnx.numpy_helper.to_array(tensors[name]))
-
-    def replace(name: str, value: Array) -> None:
-        tensors[name].CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
-
-    for node in [node for node in copy.graph.node if node.op_type == "Conv" and node.input[0] in made_by]:
-        value = made_by[node.input[0]]
-        stacked = made_by.get(value.input[0])
-        if stacked is not None and stacked.name.startswith(NAME) and stacked.op_type == "Concat":
-            wide = made_by[made_by[stacked.input[0]].input[0]]
-            value.input[0] = wide.input[0]
-            levels = made_by[node.input[1]].input[0]
-            weight, columns, sides = array(levels), len(stacked.input), array(wide.input[1])
-            weight = weight.reshape(len(weight), columns, -1, weight.shape[2]).transpose(0, 2, 3, 1)
-            replace(levels, weight)
-            for attribute in node.attribute:
-                if attribute.name == "pads":
-                    attribute.ints[:] = [attribute.ints[0], sides[3], attribute.ints[2], sides[7]]
-                if attribute.name == "kernel_shape":
-                    attribute.ints[:] = weight.shape[2:]
-    for cut in [node for node in copy.graph.node if node.op_type == "Slice" and node.name.startswith(NAME)]:
-        rounded = made_by[cut.input[0]]
-        if rounded.op_type != "QuantizeLinear":
-            continue
-        count = int(array(cut.input[2])[0])
-        rounded.output[0] = cut.output[0]
-        conv = made_by[rounded.input[0]]
-        conv = made_by[conv.input[0]] if conv.op_type == "Relu" else conv
-        for value in conv.input[1:]:
-            for name in made_by[value].input:
-                replace(name, array(name)[:count])
-        copy.graph.node.remove(cut)
+    _Back(copy).convert()
     return copy
 
 
-class _Lanes:
-    """One pass over the nodes in order."""
+class _Graph:
+    """A graph's nodes and constants by name."""
 
     def __init__(self, model: Model) -> None:
         self.onnx = require("onnx", "export")
-        self.model = model
+        self.graph = model.graph
         self.tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self.made_by = {name: node for node in model.graph.node for name in node.output}
+
+    def array(self, name: str) -> Array:
+        return np.asarray(self.onnx.numpy_helper.to_array(self.tensors[name]))
+
+    def replace(self, name: str, array: Array) -> None:
+        self.tensors[name].CopyFrom(self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+
+
+class _Back(_Graph):
+    """The way back."""
+
+    def convert(self) -> None:
+        for node in self.graph.node:
+            value = self.made_by.get(node.input[0]) if node.op_type == "Conv" else None
+            stacked = self.made_by.get(value.input[0]) if value is not None else None
+            if stacked is not None and stacked.name.startswith(NAME) and stacked.op_type == "Concat":
+                self._channels_as_columns(node, value, stacked)
+        for node in [node for node in self.graph.node if node.op_type == "Slice" and node.name.startswith(NAME)]:
+            if self.made_by[node.input[0]].op_type == "QuantizeLinear":
+                self._fewer_outputs(node)
+
+    def _channels_as_columns(self, node: Any, value: Any, stacked: Any) -> None:
+        wide = self.made_by[self.made_by[stacked.input[0]].input[0]]
+        value.input[0] = wide.input[0]
+        levels = self.made_by[node.input[1]].input[0]
+        weight, columns, sides = self.array(levels), len(stacked.input), self.array(wide.input[1])
+        weight = weight.reshape(len(weight), columns, -1, weight.shape[2]).transpose(0, 2, 3, 1)
+        self.replace(levels, weight)
+        for attribute in node.attribute:
+            if attribute.name == "pads":
+                attribute.ints[:] = [attribute.ints[0], sides[3], attribute.ints[2], sides[7]]
+            if attribute.name == "kernel_shape":
+                attribute.ints[:] = weight.shape[2:]
+
+    def _fewer_outputs(self, cut: Any) -> None:
+        count = int(self.array(cut.input[2])[0])
+        rounded = self.made_by[cut.input[0]]
+        rounded.output[0] = cut.output[0]
+        conv = self.made_by[rounded.input[0]]
+        conv = self.made_by[conv.input[0]] if conv.op_type == "Relu" else conv
+        for value in conv.input[1:]:
+            for name in self.made_by[value].input:
+                self.replace(name, self.array(name)[:count])
+        self.graph.node.remove(cut)
+
+
+class _Lanes(_Graph):
+    """One pass over the nodes in order."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.model = model
         self.nodes: list[Any] = []
         self.taken = {*self.tensors, *self.made_by, "input"}
         self.cut: dict[str, int] = {}
@@ -134,9 +150,7 @@ class _Lanes:
         node.input[0] = self._add("DequantizeLinear", [stacked, scale, zero], "stacked_value")
         padded = np.zeros((outputs, channels, height, columns), weight.dtype)
         padded[..., :width] = weight
-        self._replace(
-            self.made_by[node.input[1]].input[0], padded.transpose(0, 3, 1, 2).reshape(outputs, -1, height, 1)
-        )
+        self.replace(self.made_by[node.input[1]].input[0], padded.transpose(0, 3, 1, 2).reshape(outputs, -1, height, 1))
         for attribute in node.attribute:
             if attribute.name == "pads":
                 attribute.ints[:] = [top, 0, bottom, 0]
@@ -149,10 +163,10 @@ class _Lanes:
         for value in node.input[1:]:
             levels, *others = self.made_by[value].input
             for name in (levels, *others):
-                array = self.onnx.numpy_helper.to_array(self.tensors[name])
+                array = self.array(name)
                 # Scales are repeated: ONNX Runtime fuses only where the bias has that of input times weight.
                 more = np.zeros_like(array[:1]) if name == levels else array[-1:]
-                self._replace(name, np.concatenate((array, *[more] * (OUTPUTS - count))))
+                self.replace(name, np.concatenate((array, *[more] * (OUTPUTS - count))))
         (user,) = consumers(self.model, node.output[0])
         if user.op_type == "Relu":
             (user,) = consumers(self.model, user.output[0])
@@ -169,11 +183,7 @@ class _Lanes:
         self.nodes.append(self.onnx.helper.make_node("Slice", [node.output[0], *bounds], [name], name=f"{NAME}{name}"))
 
     def _weight(self, node: Any) -> Array:
-        levels = self.made_by[node.input[1]].input[0]
-        return np.asarray(self.onnx.numpy_helper.to_array(self.tensors[levels]))
-
-    def _replace(self, name: str, array: Array) -> None:
-        self.tensors[name].CopyFrom(self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return self.array(self.made_by[node.input[1]].input[0])
 
     def _add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         output = self._fresh(output)
