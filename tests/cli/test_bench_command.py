@@ -11,6 +11,8 @@ from typer.testing import CliRunner, Result
 
 from srdeploy.cli.app import app
 
+FP32 = ("espcn-x4", "--precision", "fp32", "--backend", "ort")
+
 
 def _invoke(*words: object) -> Result:
     return CliRunner().invoke(app, ["bench", *map(str, words)])
@@ -20,7 +22,7 @@ def _invoke(*words: object) -> Result:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of two rows, as one command makes it."""
     out = tmp_path_factory.mktemp("bench") / "out"
-    result = _invoke("espcn-x4", "--size", "48x32", "--size", "64x48", "--threads", 1, "--limit", 1, "-o", out)
+    result = _invoke(*FP32, "--size", "48x32", "--size", "64x48", "--threads", 1, "--limit", 1, "-o", out)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.count("frames/s") == 2 and "report.html" in result.stdout
     return out
@@ -82,7 +84,7 @@ def test_against_an_earlier_report(folder: Path, report: dict[str, Any], tmp_pat
             row["samples_ms"] = [value * factor for value in row["samples_ms"]]
             row["cpu_ms"] = [value * factor for value in row["cpu_ms"]]
         (tmp_path / "old.json").write_text(json.dumps(old))
-        words = ["espcn-x4", "--size", "48x32", "--threads", 1, "--limit", 3, "--against", tmp_path / "old.json"]
+        words = [*FP32, "--size", "48x32", "--threads", 1, "--limit", 3, "--against", tmp_path / "old.json"]
         result = _invoke(*words, "-o", tmp_path / "new")
         assert result.exit_code == code, (result.stdout, result.stderr)
         changes = json.loads((tmp_path / "new" / "report.json").read_text())["against"]["rows"]

@@ -64,10 +64,10 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
 
 
 _NETWORK_HEADS = (
-    *("model", "precision", "engine", "input", "threads", "ms, median", "second run's", "p90", "p99", "frames/s"),
+    *("model", "precision", "engine", "input", "threads", "ms, median", "interval", "p90", "p99", "frames/s"),
     "Mpx/s out",
 )
-_VIDEO_HEADS = ("model", "precision", "engine", "file", "input", "frames/s", "ms a frame", "second run's")
+_VIDEO_HEADS = ("model", "precision", "engine", "file", "input", "frames/s", "ms a frame", "interval")
 _LIMIT_HEADS = (
     *("row", "start, ms", "first frame, ms", "memory, MB", "of peak arithmetic", "of copy speed", "J a frame"),
     "samples off fp32",

@@ -13,11 +13,12 @@ body { margin: 0 auto; max-width: 1240px; padding: 16px; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); gap: 24px; }
 figure { margin: 0; } figcaption { font-weight: 600; margin-bottom: 6px; } svg { width: 100%; height: auto; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .875rem; }
+.wide { overflow-x: auto; } table { border-spacing: 0; font-size: .875rem; }
 th, td { padding: 5px 10px; text-align: left; border-bottom: 1px solid #e3e6ea; white-space: nowrap; }
 td.long { white-space: normal; min-width: 16rem; }
 th { position: sticky; top: 0; background: #fff; } tr:hover td { background: #f4f6f8; }
 th:first-child, td:first-child { position: sticky; left: 0; background: #fff; }
+@media (max-width: 600px) { td:first-child { white-space: normal; min-width: 6.5rem; max-width: 9rem; } }
 .num { text-align: right; font-variant-numeric: tabular-nums; } footer { color: #5b6470; margin-top: 2rem; }
 """
 
@@ -87,7 +88,6 @@ def _latency(rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> s
             )
             for row in sorted(rows, key=lambda row: float(row["latency_ms"]["p50"]))
         ],
-        "ms",
         colours,
     )
 

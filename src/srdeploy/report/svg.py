@@ -38,18 +38,19 @@ class Point:
     hollow: bool = False
 
 
-def bars(rows: Sequence[Bar], unit: str, colours: Mapping[str, str]) -> str:
-    """Horizontal bars from zero, the label and the value above each. colours: of each series (`palette`)."""
+def bars(rows: Sequence[Bar], colours: Mapping[str, str]) -> str:
+    """Horizontal bars of milliseconds from zero, label and value above each. colours: of each series (`palette`)."""
     most = max(max(row.high, row.value) for row in rows)
     step = 36
     parts: list[str] = []
     for index, row in enumerate(rows):
         top = index * step
+        time = f"{_number(row.value)} ms" if row.value < 1000 else f"{_number(row.value / 1000)} s"
         length = row.value / most * (WIDTH - 4)
         low, high = (bound / most * (WIDTH - 4) for bound in (row.low, row.high))
         parts += [
             f'<text x="0" y="{top + 13}">{escape(row.label)}</text>',
-            f'<text x="{WIDTH}" y="{top + 13}" text-anchor="end" font-weight="600">{_number(row.value)} {unit}</text>',
+            f'<text x="{WIDTH}" y="{top + 13}" text-anchor="end" font-weight="600">{time}</text>',
             f'<rect x="0" y="{top + 18}" width="{length:.1f}" height="10" rx="2" fill="{colours[row.series]}"/>',
             f'<path d="M{low:.1f} {top + 23}H{high:.1f}" stroke="#111" stroke-width="2"/>',
         ]
@@ -105,7 +106,7 @@ class _Frame:
         if log_y:
             self.y0, self.y1 = _log_range(ys)
         else:
-            space = max(max(ys) - min(ys), 0.2) * 0.12
+            space = max((max(ys) - min(ys)) * 0.12, (0.4 - (max(ys) - min(ys))) / 2)
             self.y0, self.y1 = min(ys) - space, max(ys) + space
 
     def place(self, x: float, y: float) -> tuple[float, float]:
@@ -126,7 +127,8 @@ class _Frame:
         for value in ticks:
             _, y = self.place(10**self.x0, value)
             yield f'<path d="M{_LEFT} {y:.1f}H{right}" stroke="#e3e6ea"/>'
-            yield f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}</text>'
+            text = _number(value) if self.log_y else f"{value:.2f}".rstrip("0").rstrip(".")
+            yield f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
         yield f'<path d="M{_LEFT} {_TOP}V{bottom}H{right}" fill="none" stroke="#8a929c"/>'
         yield f'<text x="{(right + _LEFT) / 2:.1f}" y="{self.height - 8}" text-anchor="middle">{escape(x_label)}</text>'
         middle = (bottom + _TOP) / 2
@@ -154,18 +156,20 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
 
 
 def _log_range(values: Sequence[float]) -> tuple[float, float]:
+    """Decimal logarithms of the ends of an axis: some space around the values, and a factor of 2.5 at least."""
     low, high = math.log10(min(values)), math.log10(max(values))
-    space = max(high - low, 0.3) * 0.08
+    space = max((high - low) * 0.08, (0.4 - (high - low)) / 2)
     return low - space, high + space
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5 times powers of ten; only the powers where these would crowd."""
-    for steps in ((1, 2, 5), (1, 3), (1,)):
-        powers = range(math.floor(low), math.ceil(high) + 1)
+    """As many round values as have room: at every half, at 1, 2, 5, at 1, 3, or at powers of ten."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks: list[float] = []
+    for steps in ((1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 1.5, 2, 3, 4, 6, 8), (1, 2, 5), (1, 3), (1,)):
         ticks = [step * 10.0**power for power in powers for step in steps]
         ticks = [tick for tick in ticks if low <= math.log10(tick) <= high]
-        if len(ticks) <= 7:
+        if len(ticks) <= 6:
             break
     return ticks
 
