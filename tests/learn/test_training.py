@@ -103,6 +103,8 @@ def test_a_stopped_run_goes_on_exactly(
     for a, b in zip(*rows, strict=True):
         assert {k: v for k, v in a.items() if k != "seconds"} == {k: v for k, v in b.items() if k != "seconds"}
     assert len(rows[0]) == RECIPE.epochs
+    kept = torch.load(tmp_path / "whole" / "last.ckpt", weights_only=True)["state_dict"]
+    assert {name.split(".")[0] for name in kept} <= {"net", "critic"}  # what guides is not part of a run
     assert (tmp_path / "stopped" / "curve.png").stat().st_size > 1000
 
 
