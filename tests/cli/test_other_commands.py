@@ -98,6 +98,26 @@ def test_a_command_that_is_none() -> None:
     assert "srdeploy " in _invoke("--version").stdout
 
 
+def test_typed_features_are_found_from_where_they_were_typed(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    training = pytest.importorskip("srdeploy.learn.training", reason="needs the extra train")
+    plans: list[Any] = []
+
+    def train(plan: object, *_: object) -> object:
+        plans.append(plan)
+        return SimpleNamespace(weights="w.safetensors", psnr_db=30.0, epoch=1)
+
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.chdir(tmp_path)
+    words = ("train", repository / "train" / "espcn-x4.toml", "--loss", "l1+perceptual")
+    assert _invoke(*words, "--features", "vgg19.pth").exit_code == 0
+    assert (plans[0].loss, plans[0].features) == ("l1+perceptual", str(tmp_path / "vgg19.pth"))
+    for wrong, said in ((("--features", ""), "--features is empty"), (("--loss", "l3"), "no loss 'l3'; type one of")):
+        result = _invoke(*words, *wrong)
+        assert result.exit_code == 1 and said in result.stderr and len(result.stderr.splitlines()) == 1
+
+
 def test_training_draws_its_bar_on_standard_error(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     training = pytest.importorskip("srdeploy.learn.training", reason="needs the extra train")
 

@@ -103,6 +103,8 @@ def test_a_stopped_run_goes_on_exactly(
     for a, b in zip(*rows, strict=True):
         assert {k: v for k, v in a.items() if k != "seconds"} == {k: v for k, v in b.items() if k != "seconds"}
     assert len(rows[0]) == RECIPE.epochs
+    kept = torch.load(tmp_path / "whole" / "last.ckpt", weights_only=True)["state_dict"]
+    assert {name.split(".")[0] for name in kept} <= {"net", "critic"}  # what guides is not part of a run
     assert (tmp_path / "stopped" / "curve.png").stat().st_size > 1000
 
 
@@ -183,3 +185,17 @@ def test_an_adversary_makes_crisper_pictures(data: Path, tmp_path: Path) -> None
 def test_unknown_losses_are_refused() -> None:
     with pytest.raises(InputError, match="no loss 'vgg'; type one of: charbonnier"):
         with_loss(RECIPE, "vgg")
+
+
+def test_a_run_is_not_resumed_beside_another_teacher(data: Path, tmp_path: Path) -> None:
+    once = replace(RECIPE, epochs=1, steps_per_epoch=1, teacher="teacher.safetensors")
+
+    def put_teacher(seed: int) -> None:
+        torch.manual_seed(seed)
+        save_net(build_net("espcn", 2), tmp_path / "teacher.safetensors", "teacher", "espcn")
+
+    put_teacher(1)
+    train(once, tmp_path, data, tmp_path / "run", resume=False, device="cpu")
+    put_teacher(2)
+    with pytest.raises(InputError, match="begun with another teacher or other features; type another --out"):
+        train(replace(once, epochs=2), tmp_path, data, tmp_path / "run", resume=True, device="cpu")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Shipped names, paths of .onnx files, or `bicubic`.")
+        list[str], typer.Argument(metavar="MODEL", help="Shipped names, paths of .onnx files, or `bicubic`.")
     ],
     data: Annotated[
         str, typer.Option("--data", help="A folder of full-size pictures; those in its folders count too.")

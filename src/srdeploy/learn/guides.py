@@ -1,5 +1,6 @@
 """Networks that guide training and are not trained: one whose features are compared, and one to learn from."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,15 @@ class Guides:
             if net is not None:
                 net.to(device)
         return self
+
+    def digest(self) -> str:
+        """What tells these networks from others: a run is resumed beside those that it was begun with."""
+        hashed = hashlib.sha256()
+        for net in (self.features, self.teacher):
+            hashed.update(b"none" if net is None else b"net")
+            for value in () if net is None else net.state_dict().values():
+                hashed.update(value.cpu().numpy().tobytes())
+        return hashed.hexdigest()
 
     def terms(
         self, recipe: TrainRecipe, loss: Callable[[Tensor, Tensor], Tensor], low: Tensor, result: Tensor, target: Tensor

@@ -1,6 +1,7 @@
 """Measures that need a network: LPIPS and DISTS of a pair; FID, KID, IS, precision and recall of sets of pictures.
 
-The computation is torchmetrics' and torch-fidelity's; weights are fetched by these libraries, or given by path.
+The computation is torchmetrics' and torch-fidelity's, on the CPU; weights are fetched by these libraries, or given by
+path.
 """
 
 from collections.abc import Sequence

@@ -147,7 +147,7 @@ class Run(pl.LightningModule):
         self.net = net
         self.recipe = recipe
         self.out = out
-        self.guides = guides
+        self.guides, self.guided_by = guides, guides.digest()
         base, *self.terms = recipe.loss.split("+")
         self.loss = LOSSES[base]
         self.critic = Critic(net.channels) if "adversarial" in self.terms else None
@@ -227,12 +227,19 @@ class Run(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Numbers that a resumed run must know."""
-        checkpoint["srdeploy"] = {"best": self.best, "best_epoch": self.best_epoch, "loss": self.recipe.loss}
+        checkpoint["srdeploy"] = {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "loss": self.recipe.loss,
+            "guides": self.guided_by,
+        }
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        """The other half of on_save_checkpoint; InputError for a run that was begun with another loss."""
+        """The other half of on_save_checkpoint; InputError for a run that was begun with others."""
         begun = checkpoint["srdeploy"].get("loss", self.recipe.loss)
         if begun != self.recipe.loss:
             raise InputError(f"{self.out} was begun with loss {begun}, not {self.recipe.loss}; type another --out")
+        if checkpoint["srdeploy"].get("guides", self.guided_by) != self.guided_by:
+            raise InputError(f"{self.out} was begun with another teacher or other features; type another --out")
         self.best = checkpoint["srdeploy"]["best"]
         self.best_epoch = checkpoint["srdeploy"]["best_epoch"]
