@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import srdeploy
-from srdeploy import loss, zoo
-from srdeploy.backends import open_session, openvino, session
+from srdeploy import zoo
+from srdeploy.backends import openvino, session
 from srdeploy.errors import DeviceError, MissingExtra, ModelError, SrdeployError
 from srdeploy.graph.files import load_model, read_spec, stamp_and_save
-from srdeploy.media.pictures import read_picture
 from srdeploy.upscale import opening
 
 pytest.importorskip("onnx")
@@ -107,14 +106,3 @@ def test_what_was_asked_for_and_cannot_be_had(ship: Callable[..., Path]) -> None
         srdeploy.open("espcn-x2", precision="int8")
     with pytest.raises(SrdeployError, match="cuda"):
         srdeploy.open("espcn-x2", device="cuda")
-
-
-@pytest.mark.skipif(not openvino.has_bf16(), reason="this processor has no bf16")
-def test_the_loss_of_bf16_is_measured(samples: Path) -> None:
-    path = zoo.find("espcn-x2")
-    pictures = {source.name: read_picture(source).planes[0][:160, :160, :1].copy() for source in zoo.parity_pictures()}
-    (lost,) = loss.engine_losses(path, pictures).values()
-    assert -0.01 < lost < 0.05
-    exact = open_session(path, "ort", "cpu")
-    assert loss.psnr_lost(exact, exact, pictures) == 0
-    assert loss.psnr_lost(exact, exact, {"tiny": np.zeros((20, 20, 1), np.uint8)}) is None
