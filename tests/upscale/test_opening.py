@@ -13,6 +13,8 @@ from srdeploy import zoo
 from srdeploy.backends import openvino, session
 from srdeploy.errors import DeviceError, MissingExtra, ModelError, SrdeployError
 from srdeploy.graph.files import load_model, read_spec, stamp_and_save
+from srdeploy.jobs import Choices, Done, Job, run_job
+from srdeploy.picture import Picture
 from srdeploy.upscale import opening
 
 pytest.importorskip("onnx")
@@ -106,3 +108,22 @@ def test_what_was_asked_for_and_cannot_be_had(ship: Callable[..., Path]) -> None
         srdeploy.open("espcn-x2", precision="int8")
     with pytest.raises(SrdeployError, match="cuda"):
         srdeploy.open("espcn-x2", device="cuda")
+
+
+def test_the_precision_reported_is_that_of_the_pixels(
+    ship: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An int8 file takes 8 bits: deeper pictures went through fp32, and that is said."""
+    ship(int8=0.01)
+    fast(monkeypatch)
+    for name, dtype in (("a.png", np.uint8), ("b.png", np.uint16)):
+        pixels = np.arange(12 * 12 * 3, dtype=dtype).reshape(12, 12, 3)
+        srdeploy.write_picture(tmp_path / name, Picture("rgb", (pixels,), 8 * pixels.itemsize))
+    upscaler = srdeploy.open("espcn-x2", device="cpu", threads=1)
+    said = []
+    for name in ("a.png", "b.png"):
+        done = run_job(Job(tmp_path / name, tmp_path / f"big-{name}"), upscaler, Choices(), lambda *_: None)
+        assert isinstance(done, Done)
+        said.append((done.precision, done.backend))
+    assert said[1] == ("fp32", "ort")
+    assert said[0] == (upscaler.session.arithmetic, "openvino")
