@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from srdeploy.backends import Session
 from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.fit import Fit
 from srdeploy.media import VIDEO_SUFFIXES, EncodeOptions, is_whole, open_reader, open_writer
@@ -109,12 +110,20 @@ def run_job(
         size = fit.size_for(reader.width, reader.height, even)
         with _folder(job.output.parent):
             writer = _writer(job, reader, chosen, size, choices)
-            frames = _write(reader, fit.enlarger(even), writer, choices, on_frame)
+            enlarger, depths = fit.enlarger(even), set[int]()
+
+            def enlarge(picture: Picture) -> Picture:
+                depths.add(picture.depth)
+                return enlarger(picture)
+
+            frames = _write(reader, enlarge, writer, choices, on_frame)
     finally:
         reader.close()
     seconds = time.perf_counter() - started
     notes = (*reader.notes, *writer.notes)
-    return _done(job, chosen, frames, seconds, (reader.width, reader.height), size, notes)
+    # Deep pixels may have gone through another file, in another precision.
+    session = chosen.session_for(max(depths, default=8))
+    return _done(job, chosen, session, frames, seconds, (reader.width, reader.height), size, notes)
 
 
 def _fixed(upscaler: Upscaler) -> Fit[Upscaler]:
@@ -199,13 +208,13 @@ def _folder(folder: Path) -> Iterator[None]:
 def _done(
     job: Job,
     upscaler: Upscaler,
+    session: Session,
     frames: int,
     seconds: float,
     source: tuple[int, int],
     size: tuple[int, int],
     notes: tuple[str, ...],
 ) -> Done:
-    session = upscaler.session
     retried, said = upscaler.log.take()
     return Done(
         input=str(job.input),

@@ -1,6 +1,6 @@
 """What an engine's own arithmetic loses: precisions that live in no file, such as OpenVINO's bf16."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +9,15 @@ from srdeploy.backends import Session, is_usable, open_session
 from srdeploy.errors import DeviceError
 from srdeploy.metrics import luma, psnr, shave
 from srdeploy.picture import Pixels
-from srdeploy.resample import imresize_uint8, modcrop
 
-LEAST_SIDE = 16
-"""Smaller pictures, once reduced, say nothing."""
+Pair = tuple[Pixels, Pixels]
+"""uint8 (h, w, C) that the network is shown, and (scale * h, scale * w, C) that it should make of it."""
 
 
-def engine_losses(path: Path, pictures: Mapping[str, Pixels]) -> dict[str, float]:
+def engine_losses(path: Path, pairs: Iterable[Pair]) -> dict[str, float]:
     """dB of PSNR lost by "engine/precision", for all that this machine offers for an fp32 file with uint8 pixels.
 
-    pictures: uint8 (H, W, C) in full resolution, by name. Empty without OpenVINO, or on a processor without bf16.
+    Empty without OpenVINO, or on a processor without bf16.
     """
     if not is_usable("openvino"):
         return {}
@@ -26,26 +25,17 @@ def engine_losses(path: Path, pictures: Mapping[str, Pixels]) -> dict[str, float
         half = open_session(path, "openvino", "cpu", precision="bf16")
     except DeviceError:
         return {}
-    lost = psnr_lost(open_session(path, "openvino", "cpu"), half, pictures)
-    return {} if lost is None else {"openvino/bf16": round(lost, 4)}
+    return {"openvino/bf16": round(psnr_lost(open_session(path, "openvino", "cpu"), half, pairs), 4)}
 
 
-def psnr_lost(exact: Session, other: Session, pictures: Mapping[str, Pixels]) -> float | None:
-    """Mean PSNR of `exact` less that of `other`, of luma, where each picture is the truth and is shown made smaller.
-
-    None when no picture is large enough.
-    """
-    spec, lost = exact.spec, []
-    for pixels in pictures.values():
-        truth = modcrop(pixels, spec.scale * spec.multiple)
-        height, width = truth.shape[0] // spec.scale, truth.shape[1] // spec.scale
-        if min(height, width) < LEAST_SIDE:
-            continue
-        low = imresize_uint8(truth, height, width)[None]
+def psnr_lost(exact: Session, other: Session, pairs: Iterable[Pair]) -> float:
+    """Mean PSNR of `exact` less that of `other`, of Y for RGB, in dB. There is at least one pair."""
+    lost = []
+    for low, truth in pairs:
         # Infinite where nothing differs, as on a flat picture: nothing is lost that could be measured.
-        scores = [min(_score(truth, session.run(low)[0], spec.scale), 100.0) for session in (exact, other)]
+        scores = [min(_score(truth, session.run(low[None])[0], exact.spec.scale), 100.0) for session in (exact, other)]
         lost.append(scores[0] - scores[1])
-    return float(np.mean(lost)) if lost else None
+    return float(np.mean(lost))
 
 
 def _score(truth: Pixels, result: Pixels, scale: int) -> float:

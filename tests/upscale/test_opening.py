@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import srdeploy
-from srdeploy import loss, zoo
-from srdeploy.backends import open_session, openvino, session
+from srdeploy import zoo
+from srdeploy.backends import openvino, session
 from srdeploy.errors import DeviceError, MissingExtra, ModelError, SrdeployError
 from srdeploy.graph.files import load_model, read_spec, stamp_and_save
-from srdeploy.media.pictures import read_picture
+from srdeploy.jobs import Choices, Done, Job, run_job
+from srdeploy.picture import Picture
 from srdeploy.upscale import opening
 
 pytest.importorskip("onnx")
@@ -109,12 +110,20 @@ def test_what_was_asked_for_and_cannot_be_had(ship: Callable[..., Path]) -> None
         srdeploy.open("espcn-x2", device="cuda")
 
 
-@pytest.mark.skipif(not openvino.has_bf16(), reason="this processor has no bf16")
-def test_the_loss_of_bf16_is_measured(samples: Path) -> None:
-    path = zoo.find("espcn-x2")
-    pictures = {source.name: read_picture(source).planes[0][:160, :160, :1].copy() for source in zoo.parity_pictures()}
-    (lost,) = loss.engine_losses(path, pictures).values()
-    assert -0.01 < lost < 0.05
-    exact = open_session(path, "ort", "cpu")
-    assert loss.psnr_lost(exact, exact, pictures) == 0
-    assert loss.psnr_lost(exact, exact, {"tiny": np.zeros((20, 20, 1), np.uint8)}) is None
+def test_the_precision_reported_is_that_of_the_pixels(
+    ship: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An int8 file takes 8 bits: deeper pictures went through fp32, and that is said."""
+    ship(int8=0.01)
+    fast(monkeypatch)
+    for name, dtype in (("a.png", np.uint8), ("b.png", np.uint16)):
+        pixels = np.arange(12 * 12 * 3, dtype=dtype).reshape(12, 12, 3)
+        srdeploy.write_picture(tmp_path / name, Picture("rgb", (pixels,), 8 * pixels.itemsize))
+    upscaler = srdeploy.open("espcn-x2", device="cpu", threads=1)
+    said = []
+    for name in ("a.png", "b.png"):
+        done = run_job(Job(tmp_path / name, tmp_path / f"big-{name}"), upscaler, Choices(), lambda *_: None)
+        assert isinstance(done, Done)
+        said.append((done.precision, done.backend))
+    assert said[1] == ("fp32", "ort")
+    assert said[0] == (upscaler.session.arithmetic, "openvino")

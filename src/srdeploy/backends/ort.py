@@ -64,6 +64,8 @@ class OrtSession(Session):
         """Where the nodes were placed; those on the CPU beside a GPU count when they compute the network itself."""
         if CUDA not in self._session.get_providers():
             return {"cpu"}
+        if not hasattr(self._session, "get_provider_graph_assignment_info"):  # ONNX Runtime before 1.24
+            return {self.device}
         used = set()
         for part in self._session.get_provider_graph_assignment_info():
             if any(node.op_type in COMPUTES for node in part.get_nodes()):
