@@ -80,7 +80,7 @@ def drawn(text: str, name: str) -> str:
 def main() -> int:
     wrong = []
     drawings = draw_reports.pictures()
-    pages = [REPOSITORY / "README.md", REPOSITORY / "train" / "README.md"]
+    pages = [REPOSITORY / "README.md", REPOSITORY / "train" / "README.md", REPOSITORY / "docs" / "models.md"]
     for page in [*pages, *(REPOSITORY / "export" / f"{name}.md" for name in models())]:
         drawings[page] = drawn(page.read_text(encoding="utf-8"), page.stem)
     for page, after in drawings.items():

@@ -14,6 +14,7 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
     waiting: Annotated[int, typer.Option("--queue", min=1, help="Tasks that may wait; more are answered 429.")] = 32,
     megabytes: Annotated[int, typer.Option("--max-upload", min=1, help="Megabytes of one upload.")] = 512,
+    pixels: Annotated[int, typer.Option("--max-pixels", min=1, help="Pixels of one source picture.")] = 16_000_000,
     seconds: Annotated[float, typer.Option("--max-seconds", min=1, help="Seconds that one task may take.")] = 600,
 ) -> None:
     """Serve a page where people drop pictures and clips, and an API for programs. Ends on Ctrl-C or SIGTERM.
@@ -33,6 +34,6 @@ def serve(
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logging.getLogger("srdeploy").setLevel(logging.INFO)
         try:
-            answer(chosen, host, port, Limits(megabytes << 20, waiting=waiting, seconds=seconds))
+            answer(chosen, host, port, Limits(megabytes << 20, pixels, waiting, seconds))
         except KeyboardInterrupt:  # the signal that ended the service, once it has ended
             note("the service has ended")

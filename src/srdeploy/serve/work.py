@@ -20,7 +20,7 @@ from typing import Literal
 
 from srdeploy.errors import InputError, SrdeployError
 from srdeploy.folders import plan_jobs
-from srdeploy.jobs import Choices, Done, Job, run_job
+from srdeploy.jobs import Choices, Done, run_job
 from srdeploy.upscale import Upscaler, open_upscaler
 
 OPEN_MODELS = 4
@@ -43,7 +43,7 @@ class Limits:
     the queue; seconds: of one task; kept_seconds: how long a finished task waits to be fetched."""
 
     upload_bytes: int = 512 << 20
-    pixels: int = 50_000_000
+    pixels: int = 16_000_000
     waiting: int = 32
     seconds: float = 600.0
     kept_seconds: float = 300.0
@@ -164,6 +164,6 @@ class Worker:
             raise _Stopped("cancelled")
         upscaler = self.open_model(task.model)
         [job] = plan_jobs([task.source], task.folder / "result", f"x{upscaler.scale}")
-        outcome = run_job(Job(job.input, job.output), upscaler, Choices(), on_frame)
+        outcome = run_job(job, upscaler, Choices(max_pixels=self.limits.pixels), on_frame)
         assert isinstance(outcome, Done)
         return outcome
