@@ -113,6 +113,7 @@ class _Walk:
         self.twins = _paired(self.nodes, self.candidate.nodes)
         self.paired = set(self.twins.values())
         self.given = feed(reference, pixels)
+        self.rounded: dict[str, Array] = {}
         self.twin_of: dict[str, str] = {}
 
     def first(self) -> Parting | None:
@@ -125,16 +126,20 @@ class _Walk:
         for index, step in enumerate(self.exact):
             twin = self.twins.get(index)
             if twin is None:
+                rough = _run(self.rough[index], {**self.given, **self.rounded})
                 self.given.update(_run(step, self.given))
+                self.rounded.update(rough)
             else:
                 yield from self._pair(index, twin)
             for name in step.last_use:
                 del self.given[name]
+                self.rounded.pop(name, None)
         self.candidate.advance(len(self.candidate.nodes) - 1)
         own, name = self.outputs
         actual, expected = _picture(self.candidate.values[own]), _picture(self.given[name])
         if suspects := self._between(own):
-            yield self._judge(name, expected, actual, _NONE, _LEVEL, suspects)
+            noise = _picture(self.rounded[name]) - expected if name in self.rounded else _NONE
+            yield self._judge(name, expected, actual, noise, _LEVEL, suspects)
 
     def _pair(self, index: int, twin: int) -> Iterator[Parting]:
         """What a layer takes, and then what it makes of it."""
@@ -149,7 +154,7 @@ class _Walk:
                 size = self._step(own)
                 if size == np.float32(_LEVEL):  # pixels: what lies outside is clipped in the end by either
                     expected = np.clip(expected, 0, 1)
-                yield self._judge(name, expected, actual, _NONE, size, suspects)
+                yield self._judge(name, expected, actual, self._noise(name), size, suspects)
             inputs[name] = actual.astype(expected.dtype)
         made, rounded = _run(step, inputs), _run(self.rough[index], inputs)
         weights = tuple(name for name in self.nodes[index].input if name and name not in step.inputs)
@@ -160,6 +165,12 @@ class _Walk:
             step_of = 0.0 if exact.dtype.kind == "f" else 1.0
             yield self._judge(name, exact, actual, noise, step_of, [twin], weights)
             self.given[name], self.twin_of[name] = actual.astype(exact.dtype), own
+
+    def _noise(self, name: str) -> Array:
+        """What rounding weights does to a tensor of the reference that no node of the candidate makes alone."""
+        if name not in self.rounded:
+            return _NONE
+        return np.subtract(self.rounded[name], self.given[name], dtype=np.float32)
 
     def _own(self, name: str, own: str, expected: Array) -> Array:
         """The candidate's value of the reference's tensor `name`, in the reference's channels and units; what it left

@@ -11,6 +11,7 @@ from srdeploy.calibration import calibration_pairs
 from srdeploy.errors import MissingExtra, ModelError, OutputError, ParityError
 from srdeploy.graph.facts import facts_of
 from srdeploy.graph.files import Model, at_our_opset, load_model, parse_model, read_spec, stamp_and_save
+from srdeploy.graph.narrow import rows_apart
 from srdeploy.graph.pixels import rename_border, wrap_pixels
 from srdeploy.loss import engine_losses
 from srdeploy.mixed import mixed_from_onnx
@@ -240,7 +241,7 @@ def _make_all(
     kinds: tuple[PixelKind, ...] = ("uint8", "float") if float_files else ("uint8",)
     files = []
     for pixels in kinds:
-        graph = wrap_pixels(source.graph) if pixels == "uint8" else source.graph
+        graph = wrap_pixels(rows_apart(source.graph)) if pixels == "uint8" else source.graph
         files.append(_make(graph, _spec(source, "fp32", pixels), source.reference, folder, pictures))
     if half:
         least_db = TOLERANCE["fp16", "float"]["psnr_db"]

@@ -1,0 +1,107 @@
+"""Convolutions to few channels, written so that a CPU computes no more than it must.
+
+ONNX Runtime's CPU kernels compute 16 output channels at a time: a 5x5 convolution from 32 channels to 3 costs what one
+to 16 does. One row of the kernel at a time, to 5 x 3 channels, and the five results shifted and summed, costs a fifth.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from srdeploy.extras import require
+from srdeploy.graph.files import Model, cleaned
+
+LANES = 16
+"""Output channels that are computed together."""
+
+WORTH = 4.0
+"""Convolutions that become this many times cheaper are rewritten: at three times, shifting costs what is saved."""
+
+
+def rows_apart(model: Model) -> Model:
+    """A copy in which convolutions to few channels are done row by row of their kernels: the same sums, reordered.
+
+    For files that CPUs run; other engines have no use for it, and int8 quantises the convolution as it was.
+    """
+    model = cleaned(model)
+    build = _Rewrite(model)
+    for node in list(model.graph.node):
+        build.node(node)
+    return build.finish()
+
+
+class _Rewrite:
+    def __init__(self, model: Model) -> None:
+        self.onnx = require("onnx", "export")
+        self.model = model
+        self.weights = {t.name: self.onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+        self.taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
+        self.nodes: list[Any] = []
+
+    def node(self, node: Any) -> None:
+        """Take a node over, rewritten if that is worth it."""
+        weight = self._worth(node)
+        if weight is None:
+            self.nodes.append(node)
+            return
+        attributes = {a.name: self.onnx.helper.get_attribute_value(a) for a in node.attribute}
+        top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
+        outputs, _, height, width = weight.shape
+        # Channel r * outputs + o of `rows` is what row r of the kernel gives to output o.
+        flat = np.ascontiguousarray(weight.transpose(2, 0, 1, 3)).reshape(-1, weight.shape[1], 1, width)
+        rows = self._add(
+            node, "rows", "Conv", [node.input[0], self._constant(node, "weight", flat)], pads=[0, left, 0, right]
+        )
+        edges = self._constant(node, "edges", np.array([0, 0, top, 0, 0, 0, bottom, 0]))
+        rows = self._add(node, "padded", "Pad", [rows, edges])
+        axes = self._constant(node, "axes", np.array([1, 2]))
+        parts = []
+        for row in range(height):
+            left_out = height - 1 - row
+            last = -left_out if left_out else np.iinfo(np.int64).max
+            start = self._constant(node, f"start{row}", np.array([row * outputs, row]))
+            end = self._constant(node, f"end{row}", np.array([(row + 1) * outputs, last]))
+            parts.append(self._add(node, f"row{row}", "Slice", [rows, start, end, axes]))
+        if len(node.input) > 2 and node.input[2]:
+            bias = self.weights[node.input[2]].reshape(1, -1, 1, 1)
+            parts.append(self._constant(node, "bias", bias))
+        self.nodes.append(self.onnx.helper.make_node("Sum", parts, [node.output[0]], name=f"{node.name}_sum"))
+
+    def finish(self) -> Model:
+        del self.model.graph.node[:]
+        self.model.graph.node.extend(self.nodes)
+        return cleaned(self.model)
+
+    def _worth(self, node: Any) -> Any:
+        """The weights (O, I, h, w) of a convolution that is to be rewritten; None for all other nodes."""
+        if node.op_type != "Conv" or not set(node.input[1:]) - {""} <= set(self.weights):
+            return None
+        weight = self.weights[node.input[1]]
+        plain = {"dilations": [1, 1], "strides": [1, 1], "group": 1, "auto_pad": b"NOTSET"}
+        found = {a.name: self.onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if weight.ndim != 4 or any(found.get(name, value) != value for name, value in plain.items()):
+            return None
+        outputs, inputs, height, _ = weight.shape
+        gain = height * _lanes(outputs) / _lanes(height * outputs)
+        return weight if gain >= WORTH and inputs >= LANES else None
+
+    def _add(self, node: Any, what: str, op: str, inputs: list[str], **attributes: Any) -> str:
+        name = self._fresh(f"{node.name}_{what}")
+        self.nodes.append(self.onnx.helper.make_node(op, inputs, [name], name=name, **attributes))
+        return name
+
+    def _constant(self, node: Any, what: str, value: Any) -> str:
+        name = self._fresh(f"{node.name}_{what}")
+        self.model.graph.initializer.append(self.onnx.numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def _fresh(self, name: str) -> str:
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
+
+
+def _lanes(channels: int) -> int:
+    """Channels that are computed for so many."""
+    return -(-channels // LANES) * LANES
