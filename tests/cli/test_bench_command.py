@@ -93,11 +93,13 @@ def test_against_an_earlier_report(folder: Path, report: dict[str, Any], tmp_pat
     assert "1 of 1 rows" not in result.stderr
 
 
-def test_a_suite_tells_what_it_could_not_measure(tmp_path: Path) -> None:
+def test_a_suite_tells_what_it_could_not_measure(tmp_path: Path, clip: Path) -> None:
+    pytest.importorskip("torch", reason="a peer")
     suite = tmp_path / "suite.toml"
     suite.write_text(
         'name = "T"\nlimit_s = 1.0\n[[network]]\nmodels = ["espcn-x4", "none-x4"]\nsizes = ["48x32"]\nthreads = [1]\n'
-        '[[peers]]\npeers = ["onnxruntime", "opencv"]\nmodels = ["espcn-x4"]\nsizes = ["48x32"]\nthreads = [1]\n'
+        '[[peers]]\npeers = ["onnxruntime", "pytorch", "opencv", "ffmpeg bicubic", "ffmpeg xbr"]\n'
+        f'models = ["espcn-x4"]\nsizes = ["48x32"]\nthreads = [1]\nfile = "{clip}"\n'
         '[[video]]\nfile = "none.mp4"\nmodels = ["espcn-x4"]\n'
     )
     result = _invoke("--suite", suite, "--json")
@@ -105,10 +107,14 @@ def test_a_suite_tells_what_it_could_not_measure(tmp_path: Path) -> None:
     document = json.loads(result.stdout)
     assert [(row["backend"], row["peer"]) for row in document["rows"]] == [
         ("ort", False),
+        ("ffmpeg", True),
+        ("ffmpeg", True),
         ("onnxruntime", True),
+        ("pytorch", True),
         ("opencv", True),
     ]
-    for row in document["rows"][1:]:
+    assert [row["file"] for row in document["rows"][1:3]] == ["clip.mp4"] * 2
+    for row in document["rows"][3:]:
         assert row["agreement"]["levels"] <= 1, "a peer does the same work"
     assert [row["model"] for row in document["not_measured"]] == ["none-x4", "espcn-x4"]
     assert all(row["reason"] for row in document["not_measured"])

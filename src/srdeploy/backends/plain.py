@@ -45,9 +45,10 @@ def open_ncnn(model: Path, channels: int, height: int, width: int, threads: int,
         raise ModelError(f"ncnn does not read what pnnx made of {model.name}")
 
     def enlarge(pixels: Pixels) -> Pixels:
-        planes = pixels[0].transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+        # Named, since ncnn borrows its memory until the result is there.
+        planes = np.ascontiguousarray(pixels[0].transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
         extractor = net.create_extractor()
-        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(planes)))
+        extractor.input("in0", ncnn.Mat(planes))
         status, big = extractor.extract("out0")
         if status != 0:
             raise ModelError(f"ncnn does not run {model.name} (status {status})")

@@ -119,7 +119,7 @@ def _open_all(
         say(f"opening {row.model} {row.precision} on {row.backend}")
         try:
             subject = open_row(row, folder)
-            first = measure_fresh(replace(row, threads=subject.facts["threads"]))
+            first = measure_fresh(replace(row, threads=subject.facts["threads"], device=subject.facts["device"]))
             made = subject.result() if subject.result else None  # warm then, and known to run here too
         except (SrdeployError, OSError) as error:
             if strict:

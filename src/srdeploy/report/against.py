@@ -101,11 +101,11 @@ def _change(new: Mapping[str, Any], old: Mapping[str, Any], confidence: float) -
     normalised = all(row.get("reference_ms") for row in both)
     ratio, interval = _ratio([clock_times(row, normalised) for row in both], confidence)
     by: Literal["clock", "processor time"] = "clock"
-    verdict = _verdict(ratio, interval)
-    if verdict == "unclear" and all(row.get("cpu_ms") and row["device"] == "cpu" for row in both):
+    # On a busy machine the reference and a network are not slowed alike: a wide interval is not to be believed either.
+    if not _is_narrow(ratio, interval) and all(row.get("cpu_ms") and row["device"] == "cpu" for row in both):
         by = "processor time"
         ratio, interval = _ratio([processor_times(row) for row in both], confidence)
-        verdict = _verdict(ratio, interval)
+    verdict = _verdict(ratio, interval)
     times = [median(row["samples_ms"]) for row in (old, new)]
     return Change(name_of(new), times[0], times[1], ratio, interval, verdict, by)
 
@@ -118,6 +118,10 @@ def _ratio(sides: Sequence[Sequence[float]], confidence: float) -> tuple[float, 
         [math.log(bound / median(side)) for bound in median_interval(side, confidence)] for side in (new, old)
     )
     return ratio, (ratio * math.exp(-math.hypot(new_low, old_high)), ratio * math.exp(math.hypot(new_high, old_low)))
+
+
+def _is_narrow(ratio: float, interval: tuple[float, float]) -> bool:
+    return interval[1] / ratio <= 1 + 2 * LEAST and ratio / interval[0] <= 1 + 2 * LEAST
 
 
 def _verdict(ratio: float, interval: tuple[float, float]) -> Verdict:

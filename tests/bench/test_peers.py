@@ -1,0 +1,41 @@
+"""Peers do the same work as srdeploy: same weights, same pixels out. What the CLI's test covers is not here again."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srdeploy import zoo
+from srdeploy.backends import open_session
+from srdeploy.bench.peers import open_peer
+from srdeploy.bench.subjects import still
+from srdeploy.bench.suite import Row
+from srdeploy.errors import MissingExtra, ModelError
+
+
+def _result(peer: str, model: str, folder: Path) -> np.ndarray:
+    subject = open_peer(Row("network", peer, model, height=24, width=32, threads=1, peer=True), folder)
+    assert subject.result is not None
+    return subject.result()
+
+
+@pytest.mark.parametrize("model", ["fast-x4", "srcnn-rgb-x4"])
+def test_ncnn_gives_the_same_pixels(model: str, tmp_path: Path) -> None:
+    for library in ("ncnn", "pnnx"):
+        pytest.importorskip(library, reason="a peer that is not needed for anything else")
+    session = open_session(zoo.find(model), "ort", "cpu", threads=1)
+    ours = session.run(still(24, 32, session.spec.channels))
+    assert np.abs(_result("ncnn", model, tmp_path).astype(int) - ours).max() <= 1
+
+
+def test_a_library_that_is_missing_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ncnn", None)
+    with pytest.raises(MissingExtra, match=r"srdeploy\[peers\]"):
+        _result("ncnn", "fast-x4", tmp_path)
+
+
+def test_a_filter_that_this_ffmpeg_lacks(tmp_path: Path, samples: Path) -> None:
+    row = Row("video", "ffmpeg", "nonesuch", file=str(samples / "clip.mp4"), peer=True)
+    with pytest.raises(ModelError, match="no filter nonesuch"):
+        open_peer(row, tmp_path)
