@@ -23,6 +23,7 @@ class Cuda:
     """
 
     def __init__(self, index: int) -> None:
+        self.index = index
         self._driver = _load()
         self._call("cuInit", 0)
         self._device = ctypes.c_int()
@@ -73,6 +74,18 @@ class Cuda:
     def free(self, address: int) -> None:
         """Give memory back."""
         self._call("cuMemFree_v2", ctypes.c_uint64(address))
+
+    def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """An array in page-locked memory of the host, which the GPU copies from and to by itself; see unpin."""
+        size = int(np.prod(shape)) * dtype.itemsize
+        address = ctypes.c_void_p()
+        self._call("cuMemAllocHost_v2", ctypes.byref(address), ctypes.c_size_t(size))
+        room: Any = (ctypes.c_uint8 * size).from_address(address.value or 0)
+        return np.frombuffer(room, dtype).reshape(shape)
+
+    def unpin(self, array: np.ndarray[Any, Any]) -> None:
+        """Give the memory of a `pinned` array back; nobody may look at it any more."""
+        self._call("cuMemFreeHost", ctypes.c_void_p(array.ctypes.data))
 
     def upload(self, address: int, values: np.ndarray[Any, Any]) -> None:
         """Copy a contiguous array to the GPU, in the stream's order."""

@@ -11,8 +11,10 @@ import numpy as np
 from srdeploy.backends import ort_cuda
 from srdeploy.backends.base import Session
 from srdeploy.backends.cpu import cores
+from srdeploy.backends.cuda import Cuda
 from srdeploy.backends.gpus import nvidia_gpus
 from srdeploy.backends.onnxfile import read_model
+from srdeploy.backends.ort_slots import CudaRunner
 from srdeploy.errors import DeviceError, MissingExtra, ModelError, OutOfMemory
 from srdeploy.extras import require
 from srdeploy.picture import Pixels
@@ -58,6 +60,8 @@ class OrtSession(Session):
         self._session = _open(data, str(path), device, threads, spin)
         self._input = _only(self._session.get_inputs(), "input", path)
         self._output = _only(self._session.get_outputs(), "output", path)
+        names, index = (self._input, self._output), int(device.partition(":")[2] or 0)
+        self._gpu = None if device == "cpu" else CudaRunner(self._session, names, lambda: Cuda(index))
         super().__init__(spec, path, "ort", device, _arithmetic(spec, device))
 
     def devices_used(self) -> Set[str]:
@@ -88,6 +92,8 @@ class OrtSession(Session):
     def _run(self, values: Pixels, result: Pixels) -> None:
         failures: tuple[type[Exception], ...] = (*_failures(), RuntimeError, MemoryError, ValueError)
         try:
+            if self._gpu is not None:
+                return self._gpu.run(values, result)
             binding = self._session.io_binding()
             binding.bind_cpu_input(self._input, values)
             binding.bind_output(self._output, "cpu", 0, result.dtype, result.shape, result.ctypes.data)

@@ -32,6 +32,8 @@ int cuMemAlloc_v2(address *at, size_t size) {
     *at = (address)malloc(size);
     return 0;
 }
+int cuMemAllocHost_v2(void **at, size_t size) { *at = malloc(size); return current == CONTEXT ? 0 : NO_CONTEXT; }
+int cuMemFreeHost(void *at) { free(at); return 0; }
 int cuMemFree_v2(address at) { free((void *)at); return 0; }
 int cuMemcpyHtoDAsync_v2(address to, const void *from, size_t size, void *stream) {
     memcpy((void *)to, from, size);
