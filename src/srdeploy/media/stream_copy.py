@@ -23,37 +23,12 @@ _CONTAINER_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands"
 _VIDEO_KEYS = ("encoder", "bps", "duration", "number_of_", "_statistics", "vendor_id")
 
 # What a file in the style of iTunes has names for; other keys need QuickTime's own metadata.
-_ITUNES_KEYS = frozenset(
-    [
-        "album",
-        "album_artist",
-        "artist",
-        "comment",
-        "compilation",
-        "composer",
-        "copyright",
-        "creation_time",
-        "date",
-        "description",
-        "disc",
-        "episode_id",
-        "episode_sort",
-        "gapless_playback",
-        "genre",
-        "grouping",
-        "hd_video",
-        "keywords",
-        "location",
-        "lyrics",
-        "media_type",
-        "network",
-        "season_number",
-        "show",
-        "synopsis",
-        "title",
-        "track",
-    ]
-)
+_ITUNES_KEYS = frozenset((
+    "album", "album_artist", "artist", "comment", "compilation", "composer", "copyright", "creation_time", "date",
+    "description", "disc", "episode_id", "episode_sort", "gapless_playback", "genre", "grouping", "hd_video",
+    "keywords", "location", "lyrics", "media_type", "network", "season_number", "show", "synopsis", "title",
+    "track",
+))  # fmt: skip
 
 
 _SCATTER = 5
