@@ -49,7 +49,7 @@ class Sink:
     """A writer that keeps what it gets, slowly if asked, and fails at a frame if asked."""
 
     path = Path("sink")
-    begun = 0
+    begun = size = 0
 
     def __init__(self, delay: float = 0.0, fails_at: int | None = None) -> None:
         self.got: list[Frame] = []

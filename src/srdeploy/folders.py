@@ -13,8 +13,9 @@ from pathlib import Path
 
 from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.fit import Fit
-from srdeploy.jobs import Choices, Done, Failed, Job, Skipped, run_job
+from srdeploy.jobs import Choices, Done, Failed, Job, OnFrame, Skipped, run_job
 from srdeploy.media import claimed_pixels, is_media, result_suffix
+from srdeploy.media.base import PIPE
 from srdeploy.upscale import Upscaler
 
 AT_ONCE = 3
@@ -37,6 +38,10 @@ def plan_jobs(inputs: Iterable[Path], out: Path | None, label: str) -> list[Job]
     """
     given = list(inputs)
     one_file = len(given) == 1 and not given[0].is_dir() and out is not None and _names_a_file(out)
+    if out == PIPE and not one_file:
+        raise OutputError("-o - sends one video to standard output; type one INPUT that is no folder")
+    if PIPE in given and not one_file:
+        raise InputError("a video from standard input has no name of its own; type -o with a file's name, or -o -")
     jobs: list[Job] = []
     for path in given:
         if path.is_dir():
@@ -50,7 +55,7 @@ def plan_jobs(inputs: Iterable[Path], out: Path | None, label: str) -> list[Job]
 
 
 def _names_a_file(out: Path) -> bool:
-    return not out.is_dir() and out.suffix != ""
+    return out == PIPE or (not out.is_dir() and out.suffix != "")
 
 
 def _walk(folder: Path, out: Path) -> Iterator[Job]:
@@ -94,7 +99,7 @@ def _refuse_clashes(jobs: list[Job]) -> Iterator[Job]:
     seen: dict[Path, Path] = {}
     sources = {job.input.resolve() for job in jobs}
     for job in jobs:
-        if job.refused is not None:
+        if job.refused is not None or PIPE in (job.input, job.output):
             yield job
             continue
         key = job.output.resolve()
@@ -117,7 +122,7 @@ def run_jobs(
     upscaler: Fit[Upscaler],
     choices: Choices,
     on_job: Callable[[int, Job], None],
-    on_frame: Callable[[int, int | None], None],
+    on_frame: OnFrame,
 ) -> Iterator[Done | Skipped | Failed]:
     """Do the jobs and give each one's outcome in their order; an expected error of one is its outcome.
 
@@ -142,9 +147,7 @@ def run_jobs(
             pool.shutdown(cancel_futures=True)
 
 
-def _outcome(
-    job: Job, upscaler: Fit[Upscaler], choices: Choices, on_frame: Callable[[int, int | None], None]
-) -> Done | Skipped | Failed:
+def _outcome(job: Job, upscaler: Fit[Upscaler], choices: Choices, on_frame: OnFrame) -> Done | Skipped | Failed:
     try:
         return run_job(job, upscaler, choices, on_frame)
     except SrdeployError as error:
@@ -154,5 +157,5 @@ def _outcome(
 
 
 def _is_small(job: Job) -> bool:
-    pixels = claimed_pixels(job.input)
+    pixels = None if PIPE in (job.input, job.output) else claimed_pixels(job.input)
     return pixels is not None and pixels <= SMALL

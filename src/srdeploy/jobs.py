@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ from srdeploy.backends import Session
 from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.fit import Fit
 from srdeploy.media import VIDEO_SUFFIXES, EncodeOptions, is_whole, open_reader, open_writer
-from srdeploy.media.base import MAX_PIXELS, Reader, Writer, partial_path, refuse_special
+from srdeploy.media.base import MAX_PIXELS, PIPE, Reader, Writer, partial_path, refuse_special
 from srdeploy.picture import Picture
 from srdeploy.stream import upscale_stream
 from srdeploy.upscale import Upscaler
+
+OnFrame = Callable[[int, int | None, int], None]
+"""Told how many frames are done, how many there will be (None = not known) and how many bytes they have so far."""
 
 _GO_ON = "to go on type the same again with --resume"
 
@@ -77,22 +80,27 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Choices:
-    """How existing results, damaged and large sources are treated, and how videos are encoded."""
+    """How existing results, damaged and large sources are treated, and how videos are encoded.
+
+    start, end: seconds between which frames of a video are enlarged; None = from the first, to the last.
+    """
 
     overwrite: bool = False
     resume: bool = False
     keep_partial: bool = False
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     max_pixels: int = MAX_PIXELS
+    start: float | None = None
+    end: float | None = None
 
 
 def run_job(
     job: Job,
     upscaler: Upscaler | Fit[Upscaler],
     choices: Choices,
-    on_frame: Callable[[int, int | None], None],
+    on_frame: OnFrame,
 ) -> Done | Skipped:
-    """Do one job: open, enlarge, write whole. on_frame(done, expected or None) is called as frames are written.
+    """Do one job: open, enlarge, write whole. on_frame is called as frames are written.
 
     Raises SrdeployError; then nothing stands under the output's name, except with choices.keep_partial the good part of
     a damaged source under `<stem>.partial<ext>`.
@@ -103,7 +111,9 @@ def run_job(
         return Skipped(str(job.input), str(job.output))
     started = time.perf_counter()
     fit = upscaler if isinstance(upscaler, Fit) else _fixed(upscaler)
-    reader = open_reader(job.input, max_pixels=choices.max_pixels, target=job.output)
+    reader = open_reader(
+        job.input, max_pixels=choices.max_pixels, target=job.output, start=choices.start, end=choices.end
+    )
     even = job.output.suffix.lower() in VIDEO_SUFFIXES
     try:
         chosen = fit.upscaler_for(reader.width, reader.height)
@@ -123,7 +133,8 @@ def run_job(
     notes = (*reader.notes, *writer.notes)
     # Deep pixels may have gone through another file, in another precision.
     session = chosen.session_for(max(depths, default=8))
-    return _done(job, chosen, session, frames, seconds, (reader.width, reader.height), size, notes)
+    done = _done(job, chosen, session, frames, seconds, (reader.width, reader.height), size, notes)
+    return replace(done, fps=round((frames - writer.begun) / seconds, 3))
 
 
 def _fixed(upscaler: Upscaler) -> Fit[Upscaler]:
@@ -137,10 +148,10 @@ def _writer(job: Job, reader: Reader, upscaler: Upscaler, size: tuple[int, int],
         "precision": session.arithmetic,
         "backend": session.backend,
         "device": session.device,
-        "tile": upscaler.tile_for(reader.height, reader.width),
-        "exact": upscaler.exact,
+        # Exact tiles make no difference, and their size may follow the memory that is free.
+        "tile": None if upscaler.exact else upscaler.tile_for(reader.height, reader.width),
     }
-    return open_writer(job.output, reader, *size, choices.encode, key, must_go_on=choices.resume)
+    return open_writer(job.output, reader, *size, choices.encode, key, choices.resume, choices.overwrite)
 
 
 def _write(
@@ -148,13 +159,15 @@ def _write(
     enlarge: Callable[[Picture], Picture],
     writer: Writer,
     choices: Choices,
-    on_frame: Callable[[int, int | None], None],
+    on_frame: OnFrame,
 ) -> int:
     """All frames into a whole result; what stays of one that is stopped is said in the error."""
     try:
         with writer:
             try:
-                frames = upscale_stream(reader, enlarge, writer, lambda done: on_frame(done, reader.frames))
+                frames = upscale_stream(
+                    reader, enlarge, writer, lambda done: on_frame(done, reader.frames, writer.size)
+                )
                 writer.finish()
                 return frames
             except InputError as error:
@@ -176,6 +189,8 @@ def _write(
 
 def _is_done(output: Path, choices: Choices) -> bool:
     """Whether the result is there and is to be kept. Raises OutputError for what must not be replaced."""
+    if output == PIPE:
+        return False
     refuse_special(output)
     if output.exists() and not choices.overwrite:
         if choices.resume:

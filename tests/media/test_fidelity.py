@@ -107,7 +107,7 @@ def assert_like(source: Path, result: Path, index: int, name: str) -> None:
 
 
 def stream_of(path: Path) -> int:
-    reader: Any = open_reader(path)
+    reader: Any = open_reader(path, target=Path("out.mkv"))
     reader.close()
     return int(reader.stream_index)
 

@@ -286,6 +286,7 @@ def test_too_large_for_the_encoder_is_refused_before_starting(tmp_path: Path, ff
         (EncodeOptions(codec="libx264"), "out.webm", r"\.webm cannot hold video of libx264; type: -o out\.mkv"),
         (EncodeOptions(codec="ffv1", crf=3), "out.mkv", "ffv1 is lossless"),
         (EncodeOptions(preset="warp"), "out.mp4", "no preset"),
+        (EncodeOptions(codec="hevc_nvenc"), "out.mp4", "hevc_nvenc does not open here|no encoder hevc_nvenc"),
         (EncodeOptions(), "out.avi", r"no video of the kind '\.avi'"),
         (EncodeOptions(), "missing/out.mp4", "no folder"),
         (EncodeOptions(), "in.mp4", "the source itself"),

@@ -125,7 +125,7 @@ def _whole_file(row: Row, upscaler: Upscaler, folder: Path) -> Subject:
     height, width = probe_video(row)
 
     def run(on_first: Callable[[], None]) -> int:
-        def on_frame(done: int, _: int | None) -> None:
+        def on_frame(done: int, _expected: int | None, _size: int) -> None:
             if done == 1:
                 on_first()
 

@@ -1,5 +1,6 @@
 """Options that several verbs share."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,3 +41,15 @@ def path_of(text: str, option: str) -> Path:
     if not text:
         raise InputError(f"{option} is empty, as from an unset variable; type a path, or . for the present folder")
     return Path(text)
+
+
+def parse_time(text: str | None, option: str) -> float | None:
+    """Seconds, or minutes and hours before them with colons, as 90, 1:30 or 0:01:30.5; anything else is wrong usage."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"(\d{1,6}:){0,2}\d{1,9}(\.\d{1,9})?", text):
+        raise typer.BadParameter(f"{text[:40]!r} is no time: type seconds, or 1:30 or 0:01:30", param_hint=option)
+    seconds = 0.0
+    for part in text.split(":"):
+        seconds = seconds * 60 + float(part)
+    return seconds

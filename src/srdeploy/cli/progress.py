@@ -23,6 +23,7 @@ class Progress:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[size]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -30,19 +31,21 @@ class Progress:
             disable=quiet or not console.is_terminal,
             transient=True,
         )
-        self._task = self._bars.add_task("", total=None, rate="")
+        self._task = self._bars.add_task("", total=None, rate="", size="")
 
     def begin(self, index: int, name: str) -> None:
         """The next file, the index-th of all."""
         count = f"[{index + 1}/{self._files}] " if self._files > 1 else ""
         # A name is shown as it is, never read as markup.
-        self._bars.reset(self._task, total=None, description=f"{count}{escaped(name)}".replace("[", "\\["), rate="")
+        text = f"{count}{escaped(name)}".replace("[", "\\[")
+        self._bars.reset(self._task, total=None, description=text, rate="", size="")
 
-    def frame(self, done: int, expected: int | None) -> None:
-        """`done` frames of the present file are written, of `expected` (None = not known)."""
+    def frame(self, done: int, expected: int | None, size: int) -> None:
+        """`done` frames of the present file are written in `size` bytes, of `expected` (None = not known)."""
         speed = self._bars.tasks[0].speed
         rate = f"{speed:.1f} frames/s" if speed else ""
-        self._bars.update(self._task, completed=done, total=expected, rate=rate)
+        so_far = f"{size / 1e6:.1f} MB" if size else ""
+        self._bars.update(self._task, completed=done, total=expected, rate=rate, size=so_far)
 
     def __enter__(self) -> Self:
         self._bars.start()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srdeploy.cli.answer import error_line, expected_errors, note, print_json, say
-from srdeploy.cli.options import Backend, Device, Json, Precision, Threads, parse_tile, path_of
+from srdeploy.cli.options import Backend, Device, Json, Precision, Threads, parse_tile, parse_time, path_of
+from srdeploy.errors import InputError
 
 if TYPE_CHECKING:
     from srdeploy.fit import Fit
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
 
 
 def run(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures, videos or folders.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Pictures, videos or folders; - is a video by a pipe.")
+    ],
     out: Annotated[
         str | None,
         typer.Option(
-            "-o", "--out", metavar="<path>", help="The result's file, or a folder. Default: beside the input."
+            "-o",
+            "--out",
+            metavar="<path>",
+            help="The result's file, or a folder; - is a pipe, in NUT or Y4M. Default: beside the input.",
         ),
     ] = None,
     model: Annotated[str | None, typer.Option("-m", "--model", help="A shipped name, or the path of an .onnx.")] = None,
@@ -54,6 +60,14 @@ def run(
     preset: Annotated[
         str | None, typer.Option("--preset", help="The encoder's speed, such as veryfast or slow.")
     ] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="TIME", help="Only from here on in a video: seconds or 1:30.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--end", metavar="TIME", help="Only up to here.")] = None,
+    preview: Annotated[
+        str | None,
+        typer.Option("--preview", metavar="TIME", help="Only the frame shown then, bicubic beside it, as a picture."),
+    ] = None,
     threads: Threads = None,
     keep_partial: Annotated[
         bool, typer.Option("--keep-partial", help="Keep the good part of a damaged video as <stem>.partial.<ext>.")
@@ -66,6 +80,12 @@ def run(
     Example: srdeploy run holiday.mp4 --to 1080p
     """
     tile_choice = parse_tile(tile)
+    first, last = parse_time(start, "--start"), parse_time(end, "--end")
+    shown = parse_time(preview, "--preview")
+    if shown is not None and (as_json or to is not None or first is not None or last is not None):
+        raise typer.BadParameter("it goes with none of --json, --to, --start and --end", param_hint="--preview")
+    if last is not None and last <= (first or 0):
+        raise typer.BadParameter("it is not after --start", param_hint="--end")
     if as_json and out == "-":
         raise typer.BadParameter("--json and -o - both want standard output", param_hint="--json")
     with expected_errors(as_json):
@@ -90,9 +110,12 @@ def run(
                 threads=threads,
             ),
         )
+        if shown is not None:
+            _preview(sources, shown, fit.upscaler_for(1, 1), target, overwrite)
+            return
         jobs = plan_jobs(sources, target, fit.label)
         encode = EncodeOptions(codec=codec, crf=crf, preset=preset)
-        outcomes = _do(jobs, fit, Choices(overwrite, resume, keep_partial, encode, max_pixels), quiet)
+        outcomes = _do(jobs, fit, Choices(overwrite, resume, keep_partial, encode, max_pixels, first, last), quiet)
     _answer(outcomes, quiet, as_json)
 
 
@@ -112,6 +135,14 @@ def _fit(
         return fit
     upscaler = open_upscaler(model, scale=scale)
     return Fit(lambda _: upscaler, (upscaler.scale,), size)
+
+
+def _preview(sources: list[Path], at: float, upscaler: "Upscaler", out: Path | None, overwrite: bool) -> None:
+    from srdeploy.preview import preview
+
+    if len(sources) > 1:
+        raise InputError(f"--preview is of one video, and {len(sources)} were given; type one")
+    say(preview(sources[0], at, upscaler, out, overwrite))
 
 
 def _do(jobs: "list[Job]", fit: "Fit[Upscaler]", choices: "Choices", quiet: bool) -> "list[Done | Skipped | Failed]":
@@ -149,7 +180,8 @@ def _answer(outcomes: "list[Done | Skipped | Failed]", quiet: bool, as_json: boo
             document["error"] = failed[0].error if len(failed) == 1 else f"all {len(failed)} inputs failed"
         print_json(document)
     elif not quiet and (done or skipped):
-        say(_summary(done, skipped, failed))
+        answer = note if done and done[0].output == "-" else say
+        answer(_summary(done, skipped, failed))
     if failed:
         raise typer.Exit(1)
 

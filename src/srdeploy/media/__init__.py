@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from srdeploy.errors import InputError, OutputError
-from srdeploy.media.base import DEFAULT_OPTIONS, MAX_PIXELS, EncodeOptions, Reader, Writer
+from srdeploy.media.base import DEFAULT_OPTIONS, MAX_PIXELS, PIPE, EncodeOptions, Reader, Writer
 from srdeploy.media.kinds import VIDEO_SUFFIXES, is_media, result_suffix, sniff
+from srdeploy.media.names import is_sequence
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -23,21 +24,33 @@ __all__ = [
 
 
 def open_reader(
-    path: Path, threads: int | None = None, max_pixels: int = MAX_PIXELS, target: Path | None = None
+    path: Path,
+    threads: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    target: Path | None = None,
+    start: float | None = None,
+    end: float | None = None,
 ) -> Reader:
     """Open a picture, an animation or a video, told apart by content.
 
     threads: the decoder's (None = one for each core). max_pixels: larger pictures are refused. target: where the result
-    will go; an animated PNG is read as a video for one that is no picture.
+    will go; an animated PNG is read as a video for one that is no picture. start, end: seconds between which frames of
+    a video are read. PIPE is standard input.
     Raises InputError when the file is missing, empty, damaged, or neither.
     """
+    if path == PIPE or is_sequence(path):
+        from srdeploy.media.video_reader import VideoReader
+
+        return VideoReader(path, threads, start, end)
     kind = sniff(path)
     if kind == "apng" and target is not None and target.suffix.lower() in VIDEO_SUFFIXES:
         kind = "video"
     if kind == "video":
         from srdeploy.media.video_reader import VideoReader
 
-        return VideoReader(path, threads)
+        return VideoReader(path, threads, start, end)
+    if start is not None or end is not None:
+        raise InputError(f"{path} is no video, and --start and --end are for videos; leave them out")
     if kind in ("apng", "awebp"):
         from srdeploy.media.animation import AnimationReader
 
@@ -55,18 +68,31 @@ def open_writer(
     options: EncodeOptions = DEFAULT_OPTIONS,
     key: Mapping[str, Any] | None = None,
     must_go_on: bool = False,
+    overwrite: bool = False,
 ) -> Writer:
     """Open a result of `width` x `height` pixels; all that is not pixels comes from the source of `like`.
 
     The suffix of `path` names the format. key: what the bytes of a video depend on beside the source and the options;
     work on a video that was stopped is gone on with when all of it is the same, and else started anew, or refused when
-    it must_go_on. Raises OutputError, before anything is computed, when the format cannot hold
-    the size, the depth, the alpha or a stream of the source, or when `path` is the source itself.
+    it must_go_on. overwrite: numbered pictures that exist are replaced.
+
+    Raises OutputError, before anything is computed, when the format cannot hold the size, the depth, the alpha or a
+    stream of the source, or when `path` is the source itself.
     """
-    if path.exists() and path.samefile(like.path):
+    if path != PIPE and like.path != PIPE and path.exists() and path.samefile(like.path):
         raise OutputError(f"{path} is the source itself; type -o with another name")
     from srdeploy.media.video_reader import VideoReader
 
+    if path == PIPE:
+        if not isinstance(like, VideoReader):
+            raise OutputError(f"-o - is for videos, and {like.path} is none; type -o with the name of a file")
+        from srdeploy.media.pipes import PipeWriter
+
+        return PipeWriter(like, width, height, options)
+    if isinstance(like, VideoReader) and is_sequence(path):
+        from srdeploy.media.sequence import SequenceWriter
+
+        return SequenceWriter(path, width, height, like.form.depth, like.first_number, overwrite)
     if isinstance(like, VideoReader):
         from srdeploy.media.video_writer import VideoWriter
 
@@ -101,7 +127,7 @@ def is_whole(path: Path) -> bool:
     """Whether a result of an earlier run is all there: a picture is decoded, a video's packets are counted."""
     try:
         if sniff(path) == "video":
-            from srdeploy.media.video_reader import is_whole_video
+            from srdeploy.media.containers import is_whole_video
 
             return is_whole_video(path)
         reader = open_reader(path)

@@ -82,7 +82,7 @@ class AnimationWriter:
         if width * height * (like.frames or 1) > 8 * MAX_PIXELS:
             raise OutputError(f"{path} would hold {like.frames} frames of {width}x{height}; type -o with .mp4")
         self.path = path
-        self.begun = 0
+        self.begun = self.size = 0
         self._done = False
         self.notes: list[str] = []
         self._like, self._size = like, (width, height)

@@ -11,6 +11,9 @@ from typing import Protocol, Self
 from srdeploy.errors import OutputError
 from srdeploy.picture import Frame
 
+PIPE = Path("-")
+"""Standard input as a source, standard output as a result."""
+
 MAX_PIXELS = 1 << 28
 """Larger pictures and frames (268 million pixels) are refused before they are decoded."""
 
@@ -59,11 +62,13 @@ class Writer(Protocol):
     Used as a context manager: leaving without an exception finishes the file and renames it into place; leaving
     with one leaves no file. notes: what had to be changed, a sentence each, for the user.
     begun: how many frames are there already from a run that was stopped; `write` takes those after them.
+    size: bytes of encoded frames so far, 0 where they are not counted.
     """
 
     path: Path
     notes: list[str]
     begun: int
+    size: int
 
     def write(self, frame: Frame) -> None: ...
 
@@ -120,6 +125,13 @@ def part_path(path: Path) -> Path:
     # A name may be 255 bytes; the stem gives way so that ours fits wherever the result's own does.
     stem = os.fsdecode(os.fsencode(path.stem)[:200])
     return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
+
+
+def work_folder(path: Path) -> Path:
+    """The hidden folder beside a result in which it is made."""
+    # A name may be 255 bytes; the stem gives way.
+    stem = os.fsdecode(os.fsencode(path.stem)[:200])
+    return path.with_name(f".{stem}{path.suffix}.part")
 
 
 def one_line(error: BaseException) -> str:

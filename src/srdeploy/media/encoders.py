@@ -10,9 +10,12 @@ import av
 from av.codec import Codec
 
 from srdeploy.errors import OutputError
-from srdeploy.media.base import EncodeOptions
+from srdeploy.media.base import PIPE, EncodeOptions
 from srdeploy.media.frames import PixelFormat
 from srdeploy.picture import Layout
+
+_ORDERED = {"yuv420p": "nv12", "yuv420p10le": "p010le"}
+"""Formats of the same samples in the order that hardware takes."""
 
 _SAMPLING = {(2, 2): "420", (2, 1): "422", (1, 1): "444"}
 
@@ -23,7 +26,7 @@ class Encoder:
 
     crf: our default quality. preset: our default speed, under the option `preset_option`. largest: the longest side
     that it takes. even: whether sides of reduced chroma must be even. hdr: option for x264's and x265's own parameters.
-    presets, worst: the words it knows for speed, and the largest crf.
+    presets, worst: the words it knows for speed, and the largest crf. crf_option: what it calls constant quality.
     """
 
     name: str
@@ -36,8 +39,10 @@ class Encoder:
     hdr: str | None = None
     presets: tuple[str, ...] = ()
     worst: int = 63
+    crf_option: str = "crf"
 
 
+_NVENC = tuple(f"p{number}" for number in range(1, 8))
 _WORDS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 
 
@@ -70,6 +75,12 @@ ENCODERS = {
         ),
         Encoder("libsvtav1", 24, "9", 16384, True, presets=tuple(map(str, range(14)))),
         Encoder("ffv1", None, None, 65535, False, fixed={"level": "3"}),
+        # In hardware, when asked for; "b" of 0 lets the quality decide. Untested: no such hardware was at hand.
+        *(
+            Encoder(name, 20, "p4", side, True, "preset", {"rc": "vbr", "b": "0"}, None, _NVENC, 51, "cq")
+            for name, side in (("h264_nvenc", 4096), ("hevc_nvenc", 8192), ("av1_nvenc", 8192))
+        ),
+        Encoder("rawvideo", None, None, 65535, False),
     )
 }
 
@@ -78,7 +89,8 @@ ENCODERS = {
 class Choice:
     """An encoder, its pixel format and how our pictures become it.
 
-    layout, subsampling: what the encoder gets. width, height: with a pixel more where the encoder needs even sides.
+    pixel_format, layout, subsampling: of the planes that are filled. encoded: what the encoder takes, the same samples
+    in another order where it has one of its own. width, height: with a pixel more where the encoder needs even sides.
     """
 
     encoder: Encoder
@@ -87,6 +99,7 @@ class Choice:
     subsampling: tuple[int, int]
     width: int
     height: int
+    encoded: str
 
     def options(self, asked: EncodeOptions, hdr: str | None, chroma_location: int | None) -> dict[str, str]:
         """The options of FFmpeg's encoder. `hdr`: parameters of `hdr_parameters`."""
@@ -95,7 +108,7 @@ class Choice:
         crf = encoder.crf if asked.crf is None else asked.crf
         preset = encoder.preset if asked.preset is None else asked.preset
         if crf is not None:
-            options["crf"] = str(crf)
+            options[encoder.crf_option] = str(crf)
         if preset is not None:
             options[encoder.preset_option] = preset
         parameters = [options[encoder.hdr]] if encoder.hdr and encoder.hdr in options else []
@@ -119,11 +132,13 @@ def choose_encoder(path: Path, form: PixelFormat, width: int, height: int, asked
     os.environ.setdefault("SVT_LOG", "1")  # the only way to keep SVT-AV1 from printing its settings on standard error
     webm = path.suffix.lower() == ".webm"
     usual = ("libvpx-vp9", "libsvtav1") if webm else ("libx264", "libx265")
+    if path == PIPE:
+        usual = ("rawvideo", "rawvideo")
     encoder = ENCODERS.get(asked.codec or usual[form.depth > 8])
     if encoder is None:
         raise OutputError(f"no encoder {asked.codec} for video here; type --codec and one of {', '.join(ENCODERS)}")
-    if encoder.name == "ffv1" and (asked.crf is not None or asked.preset is not None):
-        raise OutputError("ffv1 is lossless and takes neither --crf nor --preset; leave them out")
+    if encoder.crf is None and (asked.crf is not None or asked.preset is not None):
+        raise OutputError(f"{encoder.name} is lossless and takes neither --crf nor --preset; leave them out")
     if asked.preset is not None and asked.preset not in encoder.presets:
         raise OutputError(f"{encoder.name} has no preset {asked.preset}; type one of {', '.join(encoder.presets)}")
     if asked.crf is not None and asked.crf > encoder.worst:
@@ -141,7 +156,8 @@ def choose_encoder(path: Path, form: PixelFormat, width: int, height: int, asked
         raise OutputError(
             f"{encoder.name} cannot hold {width}x{height} (at most {encoder.largest} a side); type a smaller --scale"
         )
-    return Choice(encoder, name, layout, subsampling, width, height)
+    encoded = _ORDERED.get(name, name) if formats and name not in formats else name
+    return Choice(encoder, name, layout, subsampling, width, height, encoded)
 
 
 def _pixel_format(encoder: Encoder, form: PixelFormat, formats: set[str]) -> tuple[str, Layout, tuple[int, int]]:
@@ -154,10 +170,12 @@ def _pixel_format(encoder: Encoder, form: PixelFormat, formats: set[str]) -> tup
     else:
         # Players of today show 4:2:0; RGB as it is goes only to a lossless file, which is meant for further work.
         lossless: tuple[str, Layout, tuple[int, int]] = (f"gbrp{deep}" if deep else "bgr0", "rgb", (1, 1))
-        candidates += [lossless] if encoder.name == "ffv1" and lossless[0] in formats else []
+        if encoder.name == "rawvideo":
+            lossless = (f"gbrp{deep}", "rgb", (1, 1))
+        candidates += [lossless] if encoder.crf is None and (not formats or lossless[0] in formats) else []
         candidates.append((f"yuv420p{deep}", "yuv", (2, 2)))
     for candidate in candidates:
-        if candidate[0] in formats:
+        if candidate[0] in formats or _ORDERED.get(candidate[0]) in formats or encoder.name == "rawvideo":
             return candidate
     raise OutputError(
         f"{encoder.name} cannot hold {form.layout} of {form.depth} bits ({form.name}); type: --codec ffv1 -o NAME.mkv"

@@ -101,7 +101,7 @@ class PictureWriter:
             )
         check_picture_target(path, width, height, like.picture)
         self.path = path
-        self.begun = 0
+        self.begun = self.size = 0
         self._done = False
         self._keeps_icc = takes_icc(path, like.picture)
         self.notes = lost(path, like.picture)

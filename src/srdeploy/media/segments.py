@@ -44,13 +44,6 @@ class Segment:
     packets: tuple[tuple[int, int, int, int], ...]
 
 
-def work_folder(path: Path) -> Path:
-    """The hidden folder beside a result in which it is made."""
-    # A name may be 255 bytes; the stem gives way.
-    stem = os.fsdecode(os.fsencode(path.stem)[:200])
-    return path.with_name(f".{stem}{path.suffix}.part")
-
-
 class Segments:
     """The work folder of one result, held by one run at a time.
 

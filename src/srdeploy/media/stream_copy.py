@@ -1,10 +1,10 @@
 """Everything of a source but the video that is enlarged: copied packet by packet, with chapters and metadata."""
 
-import contextlib
 import io
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +15,24 @@ from av.stream import Discard, Disposition
 
 from srdeploy.errors import InputError, OutputError
 from srdeploy.media.base import one_line
-from srdeploy.media.video_reader import VideoReader, open_container
+from srdeploy.media.containers import open_container
+from srdeploy.media.video_reader import VideoReader
 
 # Written by the muxer itself, or true of the source's bytes only.
 _CONTAINER_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 _VIDEO_KEYS = ("encoder", "bps", "duration", "number_of_", "_statistics", "vendor_id")
 
 # What a file in the style of iTunes has names for; other keys need QuickTime's own metadata.
-_ITUNES_KEYS = frozenset(
-    [
-        "album",
-        "album_artist",
-        "artist",
-        "comment",
-        "compilation",
-        "composer",
-        "copyright",
-        "creation_time",
-        "date",
-        "description",
-        "disc",
-        "episode_id",
-        "episode_sort",
-        "gapless_playback",
-        "genre",
-        "grouping",
-        "hd_video",
-        "keywords",
-        "location",
-        "lyrics",
-        "media_type",
-        "network",
-        "season_number",
-        "show",
-        "synopsis",
-        "title",
-        "track",
-    ]
-)
+_ITUNES_KEYS = frozenset((
+    "album", "album_artist", "artist", "comment", "compilation", "composer", "copyright", "creation_time", "date",
+    "description", "disc", "episode_id", "episode_sort", "gapless_playback", "genre", "grouping", "hd_video",
+    "keywords", "location", "lyrics", "media_type", "network", "season_number", "show", "synopsis", "title",
+    "track",
+))  # fmt: skip
 
+
+_SCATTER = 5
+"""Seconds by which packets of one moment may be apart in a file."""
 
 # Cover pictures: by FFmpeg's codec, the suffix and the media type.
 _COVERS = {"png": ("png", "image/png"), "mjpeg": ("jpg", "image/jpeg"), "bmp": ("bmp", "image/bmp")}
@@ -71,7 +50,7 @@ class StreamCopy:
         self.copied: Counter[int] = Counter()
         self._path = path
         self._reader = reader
-        self._source = open_container(reader.path)
+        self._source = reader.source()
         self._targets: dict[int, Any] = {}
         self._packets: Iterator[Any] = iter(())
         self._next: Any = None
@@ -117,25 +96,29 @@ class StreamCopy:
             added.metadata.update(metadata)
             added.disposition = int(stream.disposition)
         target.metadata.update(self._metadata())
-        chapters = self._source.chapters()
+        chapters = self._chapters()
         if chapters:
             target.set_chapters(chapters)
         chosen = [self._source.streams[index] for index in self._targets]
         attached = [s for s in chosen if s.type != "attachment"]
         self._packets = iter(self._source.demux(attached)) if attached else iter(())
-        self._next = self._following()
+        if self._reader.start and self._reader.carried is None:
+            self._source.seek(int(self._reader.start * av.time_base))
         return video
 
     def packets_until(self, seconds: float) -> Iterator[Any]:
         """Copied packets, ready for the muxer, whose decoding time is before `seconds`."""
-        while self._next is not None:
-            dts, base = self._next.dts, self._next.time_base
-            if dts is not None and float(dts * base) > seconds:
+        while True:
+            if self._next is None:
+                self._next = self._following()
+            if self._next is None:
                 return
-            packet, self._next = self._next, self._following()
-            self._shorten_last(packet)
-            packet.stream = self._targets[packet.stream_index]
-            self.copied[packet.stream_index] += 1
+            index, packet = self._next
+            if packet.dts is not None and float(packet.dts * packet.time_base) > seconds:
+                return
+            self._next = None
+            packet.stream = self._targets[index]
+            self.copied[self._targets[index].index] += 1
             yield packet
 
     def forgive_damage(self) -> None:
@@ -146,17 +129,65 @@ class StreamCopy:
         """Let go of the source."""
         self._next = None
         self._packets = iter(())
-        self._source.close()
+        if self._reader.carried is None:
+            self._source.close()
 
-    def _following(self) -> Any:
-        """The next packet of the source. Raises InputError when it is cut off."""
-        if self._forgiving:
-            with contextlib.suppress(InputError):
-                return self._whole_packet()
-            return None
-        return self._whole_packet()
+    def _following(self) -> tuple[int, Any] | None:
+        """The source's next packet for the result with its stream there; of a pipe None when it has not come yet.
+
+        Raises InputError when it is cut off.
+        """
+        while True:
+            found = self._found()
+            if found is None:
+                return None
+            index, packet = found
+            if index in self._targets and self._is_inside(packet):
+                return index, packet
+
+    def _found(self) -> tuple[int, Any] | None:
+        if self._reader.carried is not None:
+            return self._reader.carried.get()
+        try:
+            packet = self._whole_packet()
+        except InputError:
+            if not self._forgiving:
+                raise
+            packet = None
+        return None if packet is None else (packet.stream_index, packet)
+
+    def _is_inside(self, packet: Any) -> bool:
+        """Whether a packet belongs to what is enlarged of the source; its times are made to count from there."""
+        if not self._reader.is_cut:
+            return True
+        origin, end = self._reader.origin, self._reader.end
+        at = packet.pts if packet.pts is not None else packet.dts
+        if at is None or at * packet.time_base < origin:
+            return False
+        if end is not None and at * packet.time_base >= end:
+            if at * packet.time_base > end + _SCATTER:
+                self._packets = iter(())
+            return False
+        shift = round(origin / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts - shift
+        packet.dts = None if packet.dts is None else packet.dts - shift
+        return True
+
+    def _chapters(self) -> list[Any]:
+        """The source's chapters, or the parts of them that are enlarged."""
+        reader, kept = self._reader, []
+        for chapter in self._source.chapters():
+            if reader.is_cut:
+                base = chapter["time_base"] or Fraction(1, 1000)
+                shift = round(reader.origin / base)
+                last = chapter["end"] if reader.end is None else min(chapter["end"], round(reader.end / base))
+                chapter["start"], chapter["end"] = max(0, chapter["start"] - shift), last - shift
+            if chapter["end"] > chapter["start"]:
+                kept.append(chapter)
+        return kept
 
     def _whole_packet(self) -> Any:
+        """The next packet of a file. Raises InputError when it is cut off."""
         try:
             # Packets without a size and a time only tell decoders to give what they hold.
             packet = next((p for p in self._packets if p.size or p.dts is not None or p.pts is not None), None)
@@ -167,8 +198,10 @@ class StreamCopy:
         else:
             short = packet.stream_index if packet.is_corrupt else None
             self._left[packet.stream_index] = self._left.get(packet.stream_index, 0) - 1
-        if short is not None:
+        if short is not None and not (packet is None and self._reader.is_cut):
             raise InputError(f"{self._reader.path}: packets of stream {short} are missing; fetch or make it again")
+        if packet is not None:
+            self._shorten_last(packet)
         return packet
 
     def _indexed(self) -> dict[int, int]:
@@ -204,6 +237,9 @@ class StreamCopy:
 
     def _add_cover(self, target: OutputContainer, stream: Any) -> None:
         """Matroska keeps a cover picture as an attachment and not as a stream."""
+        if self._reader.carried is not None:
+            self.notes.append(f"the cover picture in stream {stream.index} is not carried over from a pipe")
+            return
         kind = stream.codec_context.codec.canonical_name
         name = stream.metadata.get("filename", f"cover.{_COVERS[kind][0]}")
         with open_container(self._reader.path) as source:

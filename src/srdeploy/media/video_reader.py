@@ -1,9 +1,8 @@
 """Frames of a video as its decoder gives them, each with its own time."""
 
 import hashlib
-import io
+import secrets
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +14,8 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from srdeploy.errors import InputError
-from srdeploy.media.base import MAX_PIXELS, one_line
+from srdeploy.media.base import MAX_PIXELS, PIPE, one_line
+from srdeploy.media.containers import chroma_location, open_container
 from srdeploy.media.frames import (
     color_of,
     display_matrix,
@@ -25,28 +25,13 @@ from srdeploy.media.frames import (
     pixel_format,
     side_data,
 )
-from srdeploy.media.kinds import has_cut_index, sniff
 from srdeploy.media.matroska import is_cut_short
+from srdeploy.media.names import RATE, digest_of, files_of, is_sequence, number_of
+from srdeploy.media.pipes import Carried, Counted, is_cut_y4m
 from srdeploy.picture import ColorTags, Frame
 
 # Codecs in which one packet is one frame, so that a packet without its frame is a loss.
 _ONE_TO_ONE = frozenset({"h264", "hevc", "av1", "vp9", "mjpeg", "prores", "ffv1", "png", "gif", "dnxhd", "rawvideo"})
-
-
-def open_container(path: Path) -> InputContainer:
-    """Open a video file for demuxing. Raises InputError when it is missing, not a video, or has no index."""
-    sniff(path)
-    if has_cut_index(path):
-        raise InputError(f"{path} ends inside its index (moov), so streams may be missing; fetch or make it again")
-    # "file:" keeps a colon in a name from being read as a protocol; the list keeps a playlist from opening others.
-    options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
-    try:
-        return av.open(f"file:{path}", "r", options=options, metadata_errors="surrogateescape")
-    except FFmpegError as error:
-        raise InputError(
-            f"{path} is not a whole picture or video: {one_line(error)} (an mp4 cut before its end has no index); "
-            "fetch or make it again"
-        ) from None
 
 
 class VideoReader:
@@ -57,16 +42,29 @@ class VideoReader:
     display_matrix beside them. Frames come from a decoder with its own threads (`threads`, None = one for each core),
     which holds no lock of Python's while it works.
 
+    start, end: only frames shown from `start` seconds on and before `end` are given, and their pts count from the first
+    one. origin: that frame's time in the source, in seconds (0 for a source that is read whole).
+    Of a pipe, packets of other streams are in `carried`.
+
     Raises InputError on opening when there is nothing to show, and while iterating, after the last good frame, when
     the file is damaged, ends early, is interlaced, or changes its size on the way.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, threads: int | None = None, start: float | None = None, end: float | None = None
+    ) -> None:
         self.path = path
+        self.start, self.end = start, end
+        self.origin = Fraction(0)
+        self.carried = Carried() if path == PIPE else None
+        self._frame_bytes = 0
+        self._sequence = files_of(path) if path != PIPE and is_sequence(path) else []
+        self.first_number = number_of(path, self._sequence[0]) if self._sequence else 1
         self.notes: list[str] = []
         self._lock = threading.Lock()
         self._closed = False
-        self._container = open_container(path)
+        self._pipe = Counted() if path == PIPE else None
+        self._container = open_container(path, self._pipe)
         try:
             self._open(threads)
         except BaseException:
@@ -82,7 +80,9 @@ class VideoReader:
             raise InputError(
                 f"{self.path}: no decoder for its video stream {stream.index}; convert it with ffmpeg first"
             )
-        if self._container.format.name.endswith("_pipe") or self._container.format.name in {"image2", "ico", "tty"}:
+        if self._sequence:
+            self.notes.append(f"{self.path.name}: {RATE} pictures a second are assumed")
+        elif self._container.format.name.endswith("_pipe") or self._container.format.name in {"image2", "ico", "tty"}:
             kind = self._container.format.name.removesuffix("_pipe")
             raise InputError(f"{self.path} is neither a video nor a picture of a kind that is read ({kind})")
         self._stream = stream
@@ -92,22 +92,30 @@ class VideoReader:
         self.stream_index = stream.index
         self.codec = str(stream.codec_context.codec.canonical_name)
         self.format_names = frozenset(self._container.format.name.split(","))
+        self.is_y4m = "yuv4mpegpipe" in self.format_names
         self.time_base = Fraction(stream.time_base or Fraction(1, 1000))
         self._packets = 0  # without those that an edit list hides
         self._demuxed = 0
         self._indexed = len(stream.index_entries) if "mp4" in self.format_names else 0
-        self._source = self._decoded()
+        self.is_cut = self.start is not None or self.end is not None
+        if self.start and self.carried is None:
+            self._container.seek(int(self.start / self.time_base), stream=stream)
+        self._source = self._between(self._decoded())
         first = next(self._source, None)
+        if first is None and self.is_cut:
+            raise InputError(f"{self.path} shows no frame between --start and --end; type other times")
         if first is None:
             raise InputError(f"{self.path}: its video stream {stream.index} holds no frame; fetch or make it again")
         self._first: Any = first
+        self._first_pts = _time(first) if self.is_cut else 0
+        self.origin = self._first_pts * self.time_base
         self._describe(stream, first)
 
     def _describe(self, stream: Any, first: Any) -> None:
         self.width = int(first.width)
         self.height = int(first.height)
         self.form = pixel_format(first.format.name, self.path)
-        self.color: ColorTags = color_of(first, _chroma_location(stream))
+        self.color: ColorTags = color_of(first, chroma_location(stream))
         self.rate: Fraction | None = stream.average_rate or stream.guessed_rate
         self.sample_aspect_ratio: Fraction | None = stream.sample_aspect_ratio or None
         self.display_matrix = display_matrix(first)
@@ -116,6 +124,9 @@ class VideoReader:
         length = stream.duration * self.time_base if stream.duration else None
         if length is None and self._container.duration:
             length = Fraction(self._container.duration, av.time_base)
+        if length is not None and self.is_cut:
+            stop = length if self.end is None else min(length, Fraction(self.end))
+            length = max(stop - Fraction(self.start or 0), Fraction(0))
         self.seconds: float | None = None if length is None else float(length)
         self.frames = self._expected()
         if drops_alpha(first.format.name) and not is_opaque(first):
@@ -130,7 +141,7 @@ class VideoReader:
             last, key, duration = frame.pts, frame.key_frame, frame.duration
             frame = self._first = None  # the picture keeps what it needs
             decoded += 1
-            yield Frame(picture, last, self.time_base, duration, key)
+            yield Frame(picture, last - self._first_pts, self.time_base, duration, key)
             with self._lock:
                 if self._closed:
                     return
@@ -139,13 +150,21 @@ class VideoReader:
 
     def identity(self) -> dict[str, object]:
         """What tells this source from others: its size, a hash of 64 places spread over it, and the stream."""
+        if self.carried is not None:
+            return {"pipe": secrets.token_hex(8)}
+        if self._sequence:
+            return {"pictures": len(self._sequence), "sha256": digest_of(self._sequence), "cut": [self.start, self.end]}
         size = self.path.stat().st_size
         digest = hashlib.sha256()
         with self.path.open("rb") as file:
             for place in range(64):
                 file.seek(size * place // 64)
                 digest.update(file.read(1 << 16))
-        return {"bytes": size, "sha256": digest.hexdigest(), "stream": self.stream_index}
+        return {"bytes": size, "sha256": digest.hexdigest(), "stream": self.stream_index, "cut": [self.start, self.end]}
+
+    def source(self) -> InputContainer:
+        """A second look at the source, or of a pipe the only one there is."""
+        return self._container if self.carried is not None else open_container(self.path)
 
     def close(self) -> None:
         """Let go of the file and the decoder; frames that were given stay. Another thread may be iterating."""
@@ -157,6 +176,10 @@ class VideoReader:
 
     def _expected(self) -> int | None:
         """How many frames there will be: what the container says, or what its length and mean rate come to."""
+        if self._sequence and not self.is_cut:
+            return len(self._sequence)
+        if self.is_cut:
+            return round(self.seconds * float(self.rate)) if self.seconds and self.rate else None
         entries = self._stream.index_entries
         if "mp4" in self.format_names and len(entries) == self._stream.frames:
             return sum(1 for entry in entries if not entry.is_discard)
@@ -170,13 +193,21 @@ class VideoReader:
         """Decoded frames; on damage those that were still inside the decoder, then InputError."""
         fault: FFmpegError | None = None
         try:
-            for packet in self._container.demux(self._stream):
+            chosen = (self._stream,) if self.carried is None else ()
+            for packet in self._container.demux(*chosen):
+                if packet.stream_index != self.stream_index:
+                    if self.carried is not None and packet.size:
+                        self.carried.put(packet)
+                    continue
                 if packet.size == 0 and packet.dts is None and packet.pts is None:
-                    break
+                    if self.carried is None:
+                        break
+                    continue
                 if packet.is_corrupt:
                     fault = av.error.InvalidDataError(0, "a packet is cut off")
                     break
                 self._demuxed += 1
+                self._frame_bytes = packet.size
                 self._packets += not packet.is_discard
                 yield from self._stream.codec_context.decode(packet)
         except FFmpegError as error:
@@ -188,6 +219,15 @@ class VideoReader:
         if fault is not None:
             where = f"after {self._demuxed} packets of stream {self.stream_index}"
             raise InputError(f"{self.path} is damaged {where}: {one_line(fault)}; fetch or make it again")
+
+    def _between(self, frames: Iterator[Any]) -> Iterator[Any]:
+        """Those from `start` on and before `end`."""
+        for frame in frames:
+            at = _time(frame) * self.time_base
+            if self.end is not None and at >= self.end:
+                return
+            if self.start is None or at >= self.start:
+                yield frame
 
     def _check(self, frame: Any, number: int, last: int | None) -> None:
         if frame.pts is None:
@@ -210,49 +250,28 @@ class VideoReader:
     def _check_end(self, decoded: int) -> None:
         """Refuse to call a file whole when frames are missing at its end or inside."""
         again = "it ends early; fetch or make it again"
+        if self.is_cut:
+            return
+        if self.is_y4m:
+            head = self._pipe.head if self._pipe else _head(self.path)
+            size = self._pipe.bytes if self._pipe else self.path.stat().st_size
+            if is_cut_y4m(head, size, self._frame_bytes):
+                raise InputError(f"{self.path}: {decoded} frames are there and a part of one: {again}")
+        if self._sequence and decoded < len(self._sequence):
+            raise InputError(f"{self.path}: {decoded} of {len(self._sequence)} pictures could be read: {again}")
         if self._demuxed < self._indexed:
             raise InputError(f"{self.path}: {self._demuxed} of {self._indexed} packets are there: {again}")
         if decoded < self._packets and self.codec in _ONE_TO_ONE:
             raise InputError(f"{self.path}: {decoded} of {self._packets} frames could be decoded: {again}")
-        if "matroska" in self.format_names and is_cut_short(self.path):
+        if "matroska" in self.format_names and self.carried is None and is_cut_short(self.path):
             raise InputError(f"{self.path}: {decoded} frames are there, but its last part is missing: {again}")
 
 
-def is_whole_video(path: Path) -> bool:
-    """Whether every packet that the file's index knows of can be read. Decodes nothing. Raises InputError."""
-    packets: Counter[int] = Counter()
-    with open_container(path) as container:
-        try:
-            for packet in container.demux():
-                if packet.is_corrupt:
-                    return False
-                packets[packet.stream_index] += packet.size > 0
-        except FFmpegError:
-            return False
-        if container.streams.best("video") is None or not packets:
-            return False
-        if "mp4" in container.format.name and any(packets[s.index] < len(s.index_entries) for s in container.streams):
-            return False
-        return "matroska" not in container.format.name or not is_cut_short(path)
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4096)
 
 
-def _chroma_location(stream: Any) -> int | None:
-    """FFmpeg's AVChromaLocation of a video stream.
-
-    PyAV does not show it, but a Matroska header made for the stream tells it: ChromaSitingHorz (0x55B7) and
-    ChromaSitingVert (0x55B8), where 1 is collocated and 2 is half a sample in.
-    """
-    header = io.BytesIO()
-    try:
-        with av.open(header, "w", format="matroska", container_options={"allow_raw_vfw": "1"}) as container:
-            container.add_stream_from_template(stream, opaque=True)
-            container.start_encoding()
-            blob = header.getvalue()
-    except (FFmpegError, ValueError):
-        return None
-    across, down = (blob.partition(element + b"\x81")[2][:1] for element in (b"\x55\xb7", b"\x55\xb8"))
-    return {(1, 2): 1, (2, 2): 2, (1, 1): 3, (2, 1): 4}.get((_number(across), _number(down)))
-
-
-def _number(byte: bytes) -> int:
-    return byte[0] if byte else 0
+def _time(frame: Any) -> int:
+    """A frame's pts, or where its container knows none the time of its decoding."""
+    return int(frame.pts if frame.pts is not None else frame.dts or 0)

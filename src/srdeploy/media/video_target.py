@@ -10,7 +10,7 @@ from av.codec.context import Flags, ThreadType
 from av.error import FFmpegError
 
 from srdeploy.errors import OutputError
-from srdeploy.media.base import EncodeOptions
+from srdeploy.media.base import EncodeOptions, one_line
 from srdeploy.media.colour import assumed_matrix, gray_to_yuv, rgb_to_yuv
 from srdeploy.media.encoders import choose_encoder, hdr_parameters
 from srdeploy.media.frames import frame_from_picture
@@ -34,6 +34,7 @@ class VideoTarget:
         self.notes: list[str] = []
         self._like = like
         self._size = size
+        self.format = FORMATS.get(path.suffix.lower()) or ("yuv4mpegpipe" if like.is_y4m else "nut")
         self._choice = choose_encoder(path, like.form, *size, options)
         self.width, self.height = self._choice.width, self._choice.height
         self._color = self._tags(like.color)
@@ -63,10 +64,14 @@ class VideoTarget:
         }
 
     def encoder(self) -> Any:
-        """A new encoder for a stretch of frames."""
+        """A new encoder for a stretch of frames. Raises OutputError when it does not open, as without its hardware."""
         context = av.CodecContext.create(self._choice.encoder.name, "w")
         context.options = dict(self._options)
         self._configure(context)
+        try:
+            context.open()
+        except FFmpegError as error:
+            raise self._unopened(error) from None
         return context
 
     def image(self, frame: Frame) -> Any:
@@ -75,6 +80,8 @@ class VideoTarget:
         if (picture.width, picture.height) != self._size:
             raise ValueError(f"a frame of {picture.width}x{picture.height} for a video of {self._size}")
         image = frame_from_picture(self._converted(picture), self._choice.pixel_format, self.width, self.height)
+        if self._choice.encoded != self._choice.pixel_format:
+            image = image.reformat(format=self._choice.encoded)
         image.pts, image.time_base, image.duration = frame.pts, self._like.time_base, frame.duration
         image.color_range = {None: 0, False: 1, True: 2}[self._color.full_range]
         image.colorspace = 2 if self._color.matrix is None else self._color.matrix
@@ -88,7 +95,7 @@ class VideoTarget:
         container: Any = av.open(
             file,
             "w",
-            format=FORMATS[self.path.suffix.lower()],
+            format=self.format,
             # Without it every file of Matroska's has a random number in it.
             options={"fflags": "+bitexact"},
             container_options=copy.container_options(),
@@ -96,12 +103,20 @@ class VideoTarget:
         )
         try:
             video = copy.add_streams(container, lambda: self._add_video(container))
+            try:
+                video.codec_context.open()
+            except FFmpegError as error:
+                raise self._unopened(error) from None
             container.start_encoding()
         except BaseException:
             with contextlib.suppress(FFmpegError, OSError):
                 container.close()
             raise
         return container, video
+
+    def _unopened(self, error: FFmpegError) -> OutputError:
+        name = self._choice.encoder.name
+        return OutputError(f"{name} does not open here ({one_line(error)}); type --codec libx264, or without --codec")
 
     def _add_video(self, container: Any) -> Any:
         like, name = self._like, self._choice.encoder.name
@@ -121,7 +136,7 @@ class VideoTarget:
         return stream
 
     def _configure(self, context: Any) -> None:
-        context.width, context.height, context.pix_fmt = self.width, self.height, self._choice.pixel_format
+        context.width, context.height, context.pix_fmt = self.width, self.height, self._choice.encoded
         context.time_base = self._like.time_base
         if self._like.rate is not None:
             context.framerate = self._like.rate

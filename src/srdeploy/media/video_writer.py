@@ -13,10 +13,10 @@ import av
 from av.error import FFmpegError
 
 from srdeploy.errors import InputError, OutputError
-from srdeploy.media.base import DEFAULT_OPTIONS, EncodeOptions, check_place, one_line, partial_path
+from srdeploy.media.base import DEFAULT_OPTIONS, EncodeOptions, check_place, one_line, partial_path, work_folder
 from srdeploy.media.kinds import VIDEO_SUFFIXES
 from srdeploy.media.matroska import set_display_size
-from srdeploy.media.segments import Packet, Segments, work_folder
+from srdeploy.media.segments import Packet, Segments
 from srdeploy.media.stream_copy import StreamCopy
 from srdeploy.media.video_reader import VideoReader
 from srdeploy.media.video_target import FORMATS, VideoTarget
@@ -94,6 +94,7 @@ class VideoWriter:
         with self._errors():
             segments.begin(anew=False)
         self.begun = segments.frames
+        self.size = sum(packet[3] for segment in segments.closed for packet in segment.packets)
         if self.begun:
             self.notes.append(f"{self.begun} frames were there already, from a run that was stopped")
 
@@ -111,7 +112,7 @@ class VideoWriter:
             raise
         finally:
             self._encoder = None
-            if self._done or isinstance(error, InputError):
+            if self._done or isinstance(error, InputError) or not self.kept():
                 self._segments.remove()
             else:
                 self._segments.leave()
@@ -149,8 +150,8 @@ class VideoWriter:
         return path
 
     def kept(self) -> int:
-        """Frames that stay on the disk for a run that goes on."""
-        return self._segments.frames
+        """Frames that stay on the disk for a run that goes on; a pipe does not come again."""
+        return self._segments.frames if self._like.carried is None else 0
 
     def _close_segment(self) -> None:
         if self._encoder is None:
@@ -162,6 +163,7 @@ class VideoWriter:
 
     def _keep(self, packets: list[Any]) -> None:
         for packet in packets:
+            self.size += packet.size
             duration = self._durations.pop(packet.pts, 0)
             self._segments.add(Packet(packet.pts, duration, packet.is_keyframe, bytes(packet)))
 

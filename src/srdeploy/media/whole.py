@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from srdeploy.errors import OutputError
-from srdeploy.media.video_reader import open_container
+from srdeploy.media.containers import open_container
 
 _ROUNDED = Fraction(1, 1000)
 """Matroska keeps milliseconds, and some containers begin at zero."""

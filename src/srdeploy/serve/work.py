@@ -153,7 +153,7 @@ class Worker:
     def _do(self, task: Task) -> Done:
         deadline = time.monotonic() + self.limits.seconds
 
-        def on_frame(done: int, expected: int | None) -> None:
+        def on_frame(done: int, expected: int | None, _: int) -> None:
             task.frames, task.expected = done, expected
             if task.cancelled:
                 raise _Stopped("cancelled")
