@@ -13,6 +13,7 @@ from srdeploy import __version__
 from srdeploy.cli.answer import error_line
 from srdeploy.cli.bench import bench
 from srdeploy.cli.check import check
+from srdeploy.cli.compare import compare
 from srdeploy.cli.evaluate import evaluate
 from srdeploy.cli.export import export
 from srdeploy.cli.info import info
@@ -50,6 +51,7 @@ app.command("export")(export)
 app.command("check")(check)
 app.command("eval")(evaluate)
 app.command("bench")(bench)
+app.command("compare")(compare)
 app.command("info")(info)
 app.command("serve")(serve)
 
