@@ -128,8 +128,8 @@ def _writer(job: Job, reader: Reader, upscaler: Upscaler, size: tuple[int, int],
         "precision": session.arithmetic,
         "backend": session.backend,
         "device": session.device,
-        "tile": upscaler.tile_for(reader.height, reader.width),
-        "exact": upscaler.exact,
+        "tile": upscaler.tile_name(reader.height, reader.width),
+        "exact": upscaler.exact_for(reader.height, reader.width),
     }
     return open_writer(job.output, reader, *size, choices.encode, key, must_go_on=choices.resume)
 
@@ -217,11 +217,11 @@ def _done(
         precision=session.arithmetic,
         backend=session.backend,
         device=session.device,
-        tile=upscaler.tile_for(source[1], source[0]) or "none",
+        tile=upscaler.tile_name(source[1], source[0]),
         scale=upscaler.scale,
         width=size[0],
         height=size[1],
-        exact=upscaler.exact,
+        exact=upscaler.exact_for(source[1], source[0]),
         notes=(*notes, *said),
         retried=retried,
     )
