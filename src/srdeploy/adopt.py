@@ -100,14 +100,13 @@ def adopt_onnx(path: Path) -> Adopted:
     model = at_our_opset(widened(model), str(path))
     channels, layout, size = check_form(model, str(path))
     levels = takes_levels(model)
-    with memory_bounded(8 * path.stat().st_size + _SPARE):
-        theirs = runner_of(model, levels)
-        scale, multiple = scale_and_multiple(theirs, channels, layout, size, str(path))
-        form, told = form_of(theirs, channels, layout, size, scale, multiple, levels)
-        graph = _in_our_form(model, form, channels, multiple, size)
-        sides = [size] if size else [(64 + multiple * 2, 64 + multiple * 4), (64 + multiple * 5, 64 + multiple)]
-        sides = [(_up(h, multiple), _up(w, multiple)) for h, w in sides]
-        graph = without_identities(_simplified(graph, [_noise(channels, found) for found in sides]))
+    theirs = _runner(model, levels, 8 * path.stat().st_size + _SPARE)
+    scale, multiple = scale_and_multiple(theirs, channels, layout, size, str(path))
+    form, told = form_of(theirs, channels, layout, size, scale, multiple, levels)
+    graph = _in_our_form(model, form, channels, multiple, size)
+    sides = [size] if size else [(64 + multiple * 2, 64 + multiple * 4), (64 + multiple * 5, 64 + multiple)]
+    sides = [(_up(h, multiple), _up(w, multiple)) for h, w in sides]
+    graph = without_identities(_simplified(graph, [_noise(channels, found) for found in sides]))
     facts = facts_of(graph, str(path), scale)
     notes = not_tileable(path.name, facts)
     if form != PixelForm(layout=layout):
@@ -123,12 +122,18 @@ def adopt_onnx(path: Path) -> Adopted:
     return Adopted(graph, facts, multiple, 1, size, None if form == PixelForm() else form, notes)
 
 
-def runner_of(model: Model, levels: bool) -> Network:
-    """A graph of any form as a function from its pixels to its pixels; levels: it takes uint8."""
+def _runner(model: Model, levels: bool, spare: int) -> Network:
+    """A graph of any form as a function from its pixels to its pixels, bounded in memory; levels: it takes uint8."""
     value_in, value_out = border(model, "the network")
-    run = open_graph(model.SerializeToString())
     kind = np.uint8 if levels else np.float32
-    return lambda values: run({value_in.name: values.astype(kind)})[value_out.name]
+    with memory_bounded(spare):
+        run = open_graph(model.SerializeToString())
+
+    def theirs(values: Planes) -> Planes:
+        with memory_bounded(spare):
+            return run({value_in.name: values.astype(kind)})[value_out.name]
+
+    return theirs
 
 
 def _in_our_form(model: Model, form: PixelForm, channels: int, multiple: int, size: tuple[int, int] | None) -> Model:

@@ -29,6 +29,8 @@ def load_model(path: Path) -> Model:
     Raises ModelError, in one line, for a file that is missing, empty, cut, not ONNX, too large, that keeps weights in
     other files, or that the ONNX checker refuses. Nothing is executed and no other file is opened.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise ModelError(f"{path} is no file; type the path of an .onnx file")
     try:
         if path.stat().st_size >= MAX_BYTES:
             raise ModelError(f"{path} has {path.stat().st_size} bytes; a model in one file has less than 2 GiB")
