@@ -121,7 +121,7 @@ def test_a_broken_conversion_leaves_nothing(
 def test_what_cannot_be_exported(tmp_path: Path, theirs: Path) -> None:
     (tmp_path / "net.pth").write_bytes(b"\x80\x04N.")
     for source, message in (
-        (tmp_path / "net.pth", "nothing is unpickled"),
+        (tmp_path / "net.pth", "no checkpoint of torch"),
         (tmp_path / "none.onnx", "there is no file"),
         (tmp_path / "none.safetensors", "there is no file"),
     ):
@@ -152,7 +152,7 @@ def test_without_torch_a_shipped_model_comes_from_its_proved_file(
     monkeypatch.setattr(zoo, "find_weights", lambda name: files[".safetensors"])
     monkeypatch.setattr(zoo, "find", lambda *asked: files[".fp32.float.onnx"])
 
-    def missing(path: Path) -> Any:
+    def missing(path: Path, size: Any) -> Any:
         raise MissingExtra("torch is needed")
 
     monkeypatch.setattr(export_module, "_checkpoint", missing)

@@ -15,7 +15,8 @@ Enlarge = Callable[[Pixels], Pixels]
 """uint8 (N, H, W, C) in; out (N, sH, sW, C), either uint8, or float32 on the 0..1 scale, not clipped."""
 
 MAX_ABS = 1e-5
-"""What two fp32 computations of one network may differ by, before rounding, on the 0..1 scale."""
+"""What two fp32 computations of one network may differ by, before rounding, on the 0..1 scale; relative to the largest
+value where values lie far outside it, as an untrained network's do."""
 
 
 class Place(NamedTuple):
@@ -78,6 +79,7 @@ class _Tally:
     def __init__(self) -> None:
         self.samples = self.off = self.off_by_more = self.ties = 0
         self.squares = self.max_abs = 0.0
+        self.peak = 1.0
         self.worst = Place("", 0, 0, 0)
 
     def add(self, name: str, expected: Pixels, found: Pixels) -> None:
@@ -94,8 +96,9 @@ class _Tally:
         self.off += int(np.count_nonzero(apart == 1))
         self.off_by_more += int(np.count_nonzero(apart > 1))
         if expected.dtype.kind == "f":
+            self.peak = max(self.peak, float(np.abs(expected).max()))
             exact = np.clip(np.multiply(expected, 255, dtype=np.float64), 0, 255)
-            near = np.abs(exact - np.floor(exact) - 0.5) <= 255 * MAX_ABS
+            near = np.abs(exact - np.floor(exact) - 0.5) <= 255 * MAX_ABS * self.peak
             self.ties += int(np.count_nonzero(near & (apart == 1)))
 
     def judge(self, tolerance: Mapping[str, float], reference: str, arithmetic: str) -> Comparison:
@@ -109,7 +112,7 @@ class _Tally:
 
     def _within(self, key: str, limit: float, psnr: float | None) -> bool:
         if key == "max_abs":
-            return self.max_abs <= limit
+            return self.max_abs <= limit * self.peak
         if key == "psnr_db":
             return psnr is None or psnr >= limit
         if key == "off":

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from srdeploy import zoo
+from srdeploy.adopt import Adopted, adopt_net, adopt_onnx
 from srdeploy.calibration import calibration_pairs
 from srdeploy.errors import MissingExtra, ModelError, OutputError, ParityError
-from srdeploy.graph.facts import facts_of
-from srdeploy.graph.files import Model, at_our_opset, load_model, parse_model, read_spec, stamp_and_save
+from srdeploy.graph.facts import Facts, facts_of
+from srdeploy.graph.files import Model, load_model, parse_model, read_spec, stamp_and_save
 from srdeploy.graph.narrow import rows_apart
 from srdeploy.graph.pixels import rename_border, wrap_pixels
 from srdeploy.loss import engine_losses
@@ -82,15 +83,17 @@ def export(
     out: Path = Path(),
     data: Path | None = None,
     calibrate: Path | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Export:
     """Export a network to `out`: <name>.<precision>.onnx, and with float_files <name>.<precision>.float.onnx.
 
-    source: a shipped model's name (None = the default), a .safetensors checkpoint of srdeploy, anybody's .onnx
-    (float NCHW), or a release recipe (.toml), whose precisions and float files are then made. fp32 is always made:
-    it is what fp16 and int8 are proved against. data: a folder of pictures to prove on. calibrate: a folder of
-    full-resolution pictures that int8, which has no float file, is fitted to, None for those that ship; of a release
-    recipe the folder in which that of its `calibration` stands. int8 gives <name>.int8.onnx and, for TensorRT,
-    <name>.int8-trt.onnx.
+    source: a shipped model's name (None = the default), a checkpoint of srdeploy (.safetensors) or of an architecture
+    that spandrel knows (.pth, .pt, .ckpt, .safetensors), anybody's .onnx, or a release recipe (.toml), whose precisions
+    and float files are then made. fp32 is always made: it is what fp16 and int8 are proved against. data: a folder of
+    pictures to prove on. calibrate: a folder of full-resolution pictures that int8, which has no float file, is fitted
+    to, None for those that ship; of a release recipe the folder in which that of its `calibration` stands. int8 gives
+    <name>.int8.onnx and, for TensorRT, <name>.int8-trt.onnx. size: (height, width) of the only pictures that the files
+    shall take, for somebody else's checkpoint.
     The files appear together, each after it was opened and compared; when one fails, none does.
 
     Raises ModelError for a source that cannot be exported, InputError for a folder without pictures, ParityError above
@@ -101,7 +104,7 @@ def export(
         calibrate = _calibration(Path(source), recipe, calibrate)
         source, precisions, float_files = str(_weights(Path(source), recipe)), recipe.precisions, recipe.float_files
     integers = _wants_int8(precisions, calibrate)
-    opened = _open_source(source)
+    opened = _open_source(source, size)
     pictures = pictures_for(opened.facts, data)
     small = _quantized(opened, calibrate, pictures) if integers else {}
     made = not out.exists()
@@ -158,31 +161,31 @@ def _weights(path: Path, recipe: ReleaseRecipe) -> Path:
     return weights
 
 
-def _open_source(source: str | None) -> _Source:
-    if source is None or not Path(source).suffix or source in zoo.names():
-        return _shipped(zoo.resolve(source, None))
-    path = Path(source)
+def _open_source(source: str | None, size: tuple[int, int] | None) -> _Source:
+    path = Path(source or "")
     suffix = path.suffix.lower()
-    if suffix in (".pt", ".pth", ".ckpt"):
-        raise ModelError(
-            f"{path} is a pickle, which can run code when it is loaded, and nothing is unpickled here; save the "
-            "weights as .safetensors with srdeploy train, or export the network to .onnx where it was trained"
-        )
-    if not path.is_file():
+    if source is None or not suffix or source in zoo.names():
+        opened = _shipped(zoo.resolve(source, None))
+    elif not path.is_file():
         raise ModelError(f"there is no file {path}; type a shipped name ({', '.join(zoo.names())}) or a path")
-    if suffix == ".safetensors":
-        return _checkpoint(path)
-    if suffix == ".onnx":
-        return _foreign(path)
-    raise ModelError(
-        f"{path} is neither .safetensors, .onnx nor .toml; type a shipped name or the path of one of these"
-    )
+    elif suffix in zoo.WEIGHT_SUFFIXES:
+        opened = _checkpoint(path, size)
+    elif suffix == ".onnx":
+        opened = _adopted(adopt_onnx(path), path)
+    else:
+        raise ModelError(
+            f"{path} is neither a checkpoint ({', '.join(zoo.WEIGHT_SUFFIXES)}), .onnx nor .toml; type a shipped name "
+            "or the path of one of these"
+        )
+    if size is not None and opened.facts.size != size:
+        raise ModelError(f"--size is for checkpoints of others; {path.name or opened.facts.name} takes any size")
+    return opened
 
 
 def _shipped(name: str) -> _Source:
     weights = zoo.find_weights(name)
     try:
-        return _checkpoint(weights)
+        return _checkpoint(weights, None)
     except MissingExtra:
         proved = zoo.find(name, None, "fp32", "float")
         note = (
@@ -193,14 +196,17 @@ def _shipped(name: str) -> _Source:
         return _Source(rename_border(graph), facts, proved, [note])
 
 
-def _checkpoint(path: Path) -> _Source:
+def _checkpoint(path: Path, size: tuple[int, int] | None) -> _Source:
     from srdeploy.learn import require_training
 
     require_training()
     from srdeploy.learn.convert import onnx_from_net  # torch: only where a checkpoint is the source
-    from srdeploy.learn.weights import load_net, read_metadata
+    from srdeploy.learn.foreign import ForeignNet, open_net
+    from srdeploy.learn.weights import read_metadata
 
-    net = load_net(path)
+    net = open_net(path)
+    if isinstance(net, ForeignNet):
+        return _adopted(adopt_net(net, path, size), path)
     graph = parse_model(onnx_from_net(net), str(path))
     facts = replace(
         _facts(graph, read_metadata(path)["name"], file_hash(path)), parameters=net.deployed().parameters_count()
@@ -208,19 +214,22 @@ def _checkpoint(path: Path) -> _Source:
     return _Source(graph, facts, path, [])
 
 
-def _foreign(path: Path) -> _Source:
-    model = load_model(path)
-    if any(entry.key == "srdeploy" for entry in model.metadata_props):
-        raise ModelError(f"{path} is an exported file already; type the source it was made from")
-    graph = rename_border(at_our_opset(model, str(path)))
-    facts = _facts(graph, path.stem, file_hash(path))
-    why_not = facts_of(graph, str(path)).why_not
-    notes = [f"{path.name} cannot be tiled ({why_not}); it runs on whole pictures"] if why_not else []
-    return _Source(graph, facts, path, notes)
+def _adopted(found: Adopted, path: Path) -> _Source:
+    facts = replace(
+        _spec_of(found.facts, path.stem, file_hash(path)),
+        multiple=found.multiple,
+        minimum=found.minimum,
+        size=found.size,
+        reference_pixels=found.form,
+    )
+    return _Source(found.graph, facts, path, found.notes)
 
 
 def _facts(graph: Model, name: str, weights: str) -> ModelSpec:
-    found = facts_of(graph, name)
+    return _spec_of(facts_of(graph, name), name, weights)
+
+
+def _spec_of(found: Facts, name: str, weights: str) -> ModelSpec:
     return ModelSpec(
         name=name,
         scale=found.scale,

@@ -149,7 +149,9 @@ def _writer(job: Job, reader: Reader, upscaler: Upscaler, size: tuple[int, int],
         "backend": session.backend,
         "device": session.device,
         # Exact tiles make no difference, and their size may follow the memory that is free.
-        "tile": None if upscaler.exact else upscaler.tile_for(reader.height, reader.width),
+        "tile": None
+        if upscaler.exact_for(reader.height, reader.width)
+        else upscaler.tile_name(reader.height, reader.width),
     }
     return open_writer(job.output, reader, *size, choices.encode, key, choices.resume, choices.overwrite)
 
@@ -241,11 +243,11 @@ def _done(
         precision=session.arithmetic,
         backend=session.backend,
         device=session.device,
-        tile=upscaler.tile_for(source[1], source[0]) or "none",
+        tile=upscaler.tile_name(source[1], source[0]),
         scale=upscaler.scale,
         width=size[0],
         height=size[1],
-        exact=upscaler.exact,
+        exact=upscaler.exact_for(source[1], source[0]),
         notes=(*notes, *said),
         retried=retried,
     )

@@ -20,13 +20,13 @@ from srdeploy.bisect import Parting, first_parting
 from srdeploy.difference import MAX_ABS, Comparison, Enlarge, Place, compare
 from srdeploy.errors import InputError, ModelError
 from srdeploy.graph.channels import channels_of
-from srdeploy.graph.facts import facts_of
 from srdeploy.graph.files import Model, border, load_model, parse_model
+from srdeploy.graph.forms import check_form, from_theirs, takes_levels, to_theirs, widened
 from srdeploy.graph.lanes import out_of_lanes
 from srdeploy.graph.steps import rounded_runner
 from srdeploy.media.pictures import read_picture
 from srdeploy.picture import Picture, Pixels
-from srdeploy.spec import ModelSpec, Parity, Precision
+from srdeploy.spec import ModelSpec, Parity, PixelForm, Precision
 
 ROUNDED = "fp16, rounded after each node"
 
@@ -174,25 +174,33 @@ def open_reference(path: Path, spec: ModelSpec) -> Enlarge:
     """
     if not path.is_file():
         raise ModelError(f"there is no file {path}; type --against and the file that {spec.name} was made from")
-    if path.suffix.lower() == ".safetensors":
-        from srdeploy.learn.convert import run_net  # torch: only where a checkpoint is the reference
-        from srdeploy.learn.weights import load_net
+    if path.suffix.lower() in zoo.WEIGHT_SUFFIXES:
+        from srdeploy.learn import require_training
 
-        net = load_net(path)
+        require_training()
+        from srdeploy.learn.convert import run_net  # torch: only where a checkpoint is the reference
+        from srdeploy.learn.foreign import open_net
+
+        net = open_net(path)
         _same_facts(path, net.scale, net.channels, spec)
         return _over_planes(lambda planes: run_net(net, planes))
     if path.suffix.lower() != ".onnx":
-        raise ModelError(f"{path} is neither .onnx nor .safetensors; nothing else is opened as a reference")
+        raise ModelError(f"{path} is neither .onnx nor a checkpoint; nothing else is opened as a reference")
     model = load_model(path)
     if any(entry.key == "srdeploy" for entry in model.metadata_props):
         session = open_session(path, "ort", "cpu")
         _same_facts(path, session.spec.scale, session.spec.channels, spec)
         return over_floats(session.run) if session.spec.pixels == "float" else session.run
-    facts = facts_of(model, str(path))
-    _same_facts(path, facts.scale, facts.channels, spec)
+    channels, layout, _ = check_form(model, str(path))
+    _same_facts(path, spec.scale, channels, spec)
+    form = spec.reference_pixels or PixelForm(layout=layout)
     value_in, value_out = border(model, str(path))
-    run = open_graph(model.SerializeToString())
-    return _over_planes(lambda planes: run({value_in.name: planes})[value_out.name])
+    levels, run = takes_levels(model), open_graph(widened(model).SerializeToString())
+
+    def theirs(planes: Pixels) -> Pixels:
+        return from_theirs(run({value_in.name: to_theirs(planes, form, levels)})[value_out.name], form)
+
+    return _over_planes(theirs)
 
 
 def file_hash(path: Path) -> str:
@@ -215,7 +223,7 @@ def pictures_for(spec: ModelSpec, data: Path | None) -> dict[str, Pixels]:
         raise InputError(
             f"there are no pictures in {data or 'the installed package'}; type --data and a folder of some"
         )
-    return {path.name: _cut(_channels(read_picture(path), spec.channels), spec.multiple) for path in paths}
+    return {path.name: _cut(_channels(read_picture(path), spec.channels), spec) for path in paths}
 
 
 def _pictures_in(folder: Path) -> Iterator[Path]:
@@ -236,8 +244,14 @@ def _channels(picture: Picture, channels: int) -> Pixels:
     return np.rint(metrics.luma(pixels)).astype(np.uint8)[:, :, None]
 
 
-def _cut(pixels: Pixels, multiple: int) -> Pixels:
-    height, width = (min(side, SIDE) // multiple * multiple for side in pixels.shape[:2])
+def _cut(pixels: Pixels, spec: ModelSpec) -> Pixels:
+    """The middle SIDE x SIDE, or of the file's own size; a picture too small for the network is repeated to fit."""
+    least = spec.size or (spec.minimum, spec.minimum)
+    grown = [max(0, -(-low // side) - 1) for low, side in zip(least, pixels.shape[:2], strict=True)]
+    if any(grown):
+        pixels = np.pad(pixels, [(0, times * side) for times, side in zip(grown, pixels.shape, strict=False)]
+                        + [(0, 0)], mode="symmetric")  # fmt: skip
+    height, width = spec.size or (min(side, SIDE) // spec.multiple * spec.multiple for side in pixels.shape[:2])
     top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
     return np.ascontiguousarray(pixels[top : top + height, left : left + width])
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from srdeploy.errors import ModelError
 
@@ -34,15 +34,41 @@ class Parity:
 
 
 @dataclass(frozen=True)
+class PixelForm:
+    """How somebody else's network takes and gives its pixels; ours are float NCHW, 0..1, RGB on both sides.
+
+    low, high: the values of black and white on the way in; low_out, high_out: on the way out. bgr, bgr_out: channels
+    stand as blue, green, red. layout: "NCHW" or "NHWC", on both sides.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+    low_out: float = 0.0
+    high_out: float = 1.0
+    bgr: bool = False
+    bgr_out: bool = False
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+
+    def __str__(self) -> str:
+        """In words: "0..255 BGR NHWC in, 0..1 RGB NHWC out"."""
+        sides = ((self.low, self.high, self.bgr, "in"), (self.low_out, self.high_out, self.bgr_out, "out"))
+        return ", ".join(
+            f"{low:g}..{high:g} {'BGR' if bgr else 'RGB'} {self.layout} {way}" for low, high, bgr, way in sides
+        )
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """The facts of one file, computed at export and then only read.
 
     scale: output pixels for one input pixel, per side. channels: 1 = luma, 3 = RGB. halo: input pixels beyond a tile's
-    edge that its result depends on (None = not tileable). multiple: input sides must be a multiple of it.
+    edge that its result depends on (None = not tileable). multiple: input sides must be a multiple of it. minimum: the
+    least that a side may be. size: the one (height, width) that the file takes, one picture at a time; None = any.
     pixels "uint8": NHWC uint8 in and out; "float": NCHW, 0..1 in and out.
     activation_bytes: memory that the graph's live tensors take for each input pixel, in fp32 (an upper estimate).
     weights_sha256: hash of the weights the chain began with. reference: file name of the file this one was proved
-    against; parity: how that went. quality_loss_db: loss by "engine/precision", for those chosen at run time.
+    against; parity: how that went. reference_pixels: how the chain's first .onnx, when it was somebody else's, takes
+    its pixels. quality_loss_db: loss by "engine/precision", for those chosen at run time.
     float_layers: nodes of an fp16 or int8 file that stay fp32, because its precision is not enough for them.
     """
 
@@ -58,12 +84,17 @@ class ModelSpec:
     weights_sha256: str
     reference: str | None = None
     parity: Parity | None = None
+    minimum: int = 1
+    size: tuple[int, int] | None = None
+    reference_pixels: PixelForm | None = None
     quality_loss_db: Mapping[str, float] = field(default_factory=dict)
     float_layers: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The document that is stamped into the file; keys sorted, so that the same facts give the same bytes."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        rare = {"minimum": 1, "size": None, "reference_pixels": None}  # said only where they are not so
+        facts = {key: value for key, value in asdict(self).items() if key not in rare or value != rare[key]}
+        return json.dumps(facts, sort_keys=True, separators=(",", ":"))
 
     def with_parity(self, parity: Parity) -> "ModelSpec":
         """The same facts, and how the comparison went."""
@@ -87,22 +118,43 @@ def spec_from_metadata(metadata: Mapping[str, str], path: str) -> ModelSpec:
         ) from None
 
 
+_LIMITS = {"scale": (1, 64), "halo": (0, 1 << 16), "multiple": (1, 4096), "minimum": (1, 4096)}
+"""What the numbers may be. A file that claims more would have its pictures padded until memory ends."""
+
+_LARGEST_SIDE = 1 << 14
+
+
 def _spec_from_dict(facts: dict[str, Any]) -> ModelSpec:
-    known = {f.name for f in fields(ModelSpec)}
     # A later version may add facts; those that we know must still be right.
-    spec = ModelSpec(**{key: value for key, value in facts.items() if key in known and key != "parity"})
+    spec = _known(ModelSpec, facts)
     spec = replace(spec, float_layers=tuple(map(str, spec.float_layers)))
-    parity = facts.get("parity")
-    if parity is not None:
-        names = {f.name for f in fields(Parity)}
-        spec = replace(spec, parity=Parity(**{key: value for key, value in parity.items() if key in names}))
-    positive = (spec.scale, spec.channels, spec.multiple)
-    if not all(isinstance(value, int) and value > 0 for value in positive):
-        raise ValueError(f"scale, channels, multiple = {positive}")
+    if spec.parity is not None:
+        spec = replace(spec, parity=_known(Parity, facts["parity"]))
+    if spec.reference_pixels is not None:
+        spec = replace(spec, reference_pixels=_known(PixelForm, facts["reference_pixels"]))
+    for key, (least, most) in _LIMITS.items():
+        value = getattr(spec, key)
+        if not (_is_number(value, least, most) or (key == "halo" and value is None)):
+            raise ValueError(f"{key} = {value}")
     if spec.channels not in (1, 3):
         raise ValueError(f"channels = {spec.channels}")
-    if spec.halo is not None and (not isinstance(spec.halo, int) or spec.halo < 0):
-        raise ValueError(f"halo = {spec.halo}")
     if spec.precision not in get_args(Precision) or spec.pixels not in get_args(PixelKind):
         raise ValueError(f"precision {spec.precision}, pixels {spec.pixels}")
+    if spec.size is not None:
+        height, width = spec.size
+        if not all(_is_number(side, 1, _LARGEST_SIDE) and side % spec.multiple == 0 for side in (height, width)):
+            raise ValueError(f"size = {spec.size}")
+        spec = replace(spec, size=(height, width))
     return spec
+
+
+_Kind = TypeVar("_Kind", ModelSpec, Parity, PixelForm)
+
+
+def _known(kind: type[_Kind], facts: Mapping[str, Any]) -> _Kind:
+    names = {f.name for f in fields(kind)}
+    return kind(**{key: value for key, value in facts.items() if key in names})
+
+
+def _is_number(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -27,16 +27,16 @@ class Tile:
     columns: Span
 
 
-def spans(length: int, tile: int, halo: int, multiple: int = 1) -> list[Span]:
+def spans(length: int, tile: int, halo: int, multiple: int = 1, minimum: int = 1) -> list[Span]:
     """Cut an axis of `length` pixels into spans that keep at most `tile` pixels each and read the same size each.
 
-    Every read box has the size tile + 2 * halo (rounded up to `multiple`), shifted inwards at the ends, and begins at
-    a multiple of `multiple` where the network needs it; so an engine meets one shape only. An axis no longer than
-    one read box is one span. Raises ValueError when `length` is not a multiple of `multiple` (pad it first).
+    Every read box has the size tile + 2 * halo (at least `minimum`, rounded up to `multiple`), shifted inwards at the
+    ends, and begins at a multiple of `multiple` where the network needs it; so an engine meets one shape only. An axis
+    no longer than one read box is one span. Raises ValueError when `length` is no multiple of `multiple` (pad it).
     """
     if length % multiple:
         raise ValueError(f"length {length} is not a multiple of {multiple}")
-    size = _up(tile + 2 * halo, multiple) + (multiple if multiple > 1 else 0)
+    size = _up(max(tile + 2 * halo, minimum), multiple) + (multiple if multiple > 1 else 0)
     if size >= length:
         return [Span(0, length, 0, length)]
     count = -(-length // tile)
@@ -49,13 +49,36 @@ def spans(length: int, tile: int, halo: int, multiple: int = 1) -> list[Span]:
     return result
 
 
-def plan(height: int, width: int, tile: int | None, halo: int, multiple: int = 1) -> Iterator[Tile]:
+def windows(length: int, size: int, halo: int, multiple: int = 1) -> list[Span]:
+    """Cut an axis into spans that read exactly `size` pixels each, for a network that takes no other number.
+
+    Windows lie `size` - 2 * `halo` apart, the last one shifted inwards, and begin at a multiple of `multiple`; each
+    keeps what lies `halo` inside. Raises ValueError when the axis is shorter than a window or no multiple (pad it
+    first), or when the halo leaves nothing to keep.
+    """
+    step = (size - 2 * halo) // multiple * multiple
+    if length < size or step < 1 or length % multiple:
+        raise ValueError(f"{length} pixels in windows of {size} with a halo of {halo}, multiples of {multiple}")
+    reads = [*range(0, length - size, step), length - size]
+    cuts = [0, *(read + halo for read in reads[1:]), length]
+    return [Span(read, size, cuts[i], cuts[i + 1]) for i, read in enumerate(reads)]
+
+
+def window_plan(height: int, width: int, size: tuple[int, int], halo: int, multiple: int = 1) -> Iterator[Tile]:
+    """Yield the windows of one (height, width) that cover a picture, row by row."""
+    columns = windows(width, size[1], halo, multiple)
+    for row in windows(height, size[0], halo, multiple):
+        for column in columns:
+            yield Tile(row, column)
+
+
+def plan(height: int, width: int, tile: int | None, halo: int, multiple: int = 1, minimum: int = 1) -> Iterator[Tile]:
     """Yield the tiles of a picture, row by row; `tile` None gives one tile, the whole picture."""
     if tile is None:
         yield Tile(Span(0, height, 0, height), Span(0, width, 0, width))
         return
-    columns = spans(width, tile, halo, multiple)
-    for row in spans(height, tile, halo, multiple):
+    columns = spans(width, tile, halo, multiple, minimum)
+    for row in spans(height, tile, halo, multiple, minimum):
         for column in columns:
             yield Tile(row, column)
 

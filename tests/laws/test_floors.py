@@ -12,6 +12,7 @@ DOORS = {
     "torch": "learn",
     "lightning": "learn",
     "safetensors": "learn",
+    "spandrel": "learn",
     "matplotlib": "learn",
     "torchvision": "learn",
     "torchmetrics": "learn",

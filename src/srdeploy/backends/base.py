@@ -30,9 +30,10 @@ class Session(ABC):
     def run(self, pixels: Pixels, out: Pixels | None = None) -> Pixels:
         """Enlarge a batch: (N, H, W, C) to (N, scale * H, scale * W, C), both uint8, or both float32 in 0..1.
 
-        The dtype is the file's (spec.pixels), C its spec.channels, H and W multiples of spec.multiple. The result is
-        written into `out`, a view with any strides, where it is given, and is a new array of the caller's where not;
-        a float result is not clipped. Several threads may call it at once.
+        The dtype is the file's (spec.pixels), C its spec.channels, H and W multiples of spec.multiple and at least
+        spec.minimum, or spec.size with N 1. The result is written into `out`, a view with any strides, where it is
+        given, and is a new array of the caller's where not; a float result is not clipped. Several threads may call it
+        at once.
         Raises ModelError for any other array, OutOfMemory when the device has too little; `out` then holds anything.
         """
         shape, multiple = pixels.shape, self.spec.multiple
@@ -43,8 +44,12 @@ class Session(ABC):
             or 0 in shape
             or shape[1] % multiple
             or shape[2] % multiple
+            or min(shape[1:3]) < self.spec.minimum
+            or self.spec.size not in (None, shape[1:3])
         ):
             sides = f", H and W multiples of {multiple}" if multiple > 1 else ""
+            sides += f" and at least {self.spec.minimum}" if self.spec.minimum > 1 else ""
+            sides = sides if self.spec.size is None else f", H and W {self.spec.size[0]} and {self.spec.size[1]}"
             raise ModelError(
                 f"{self.path.name} takes {self._dtype} pixels of shape (N, H, W, {self.spec.channels}){sides}; "
                 f"it was given {pixels.dtype} of shape {shape}"

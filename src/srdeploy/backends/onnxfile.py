@@ -2,7 +2,7 @@
 
 An ONNX file is a protobuf message (ModelProto of onnx.proto, Apache 2.0). Only the fields that are needed are read:
 ModelProto.graph = 7 and .metadata_props = 14, GraphProto.initializer = 5, TensorProto.data_type = 2, .float_data = 4,
-.raw_data = 9. Wire format: protobuf.dev/programming-guides/encoding.
+.raw_data = 9.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from srdeploy.backends.suspicion import refuse_hostile
+from srdeploy.backends.wire import fields, messages
 from srdeploy.errors import ModelError
 from srdeploy.spec import ModelSpec, spec_from_metadata
 
@@ -26,13 +28,14 @@ _FLOATS: dict[object, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"),
 def read_model(path: Path) -> tuple[bytes, ModelSpec]:
     """The bytes of an exported file and the facts stamped into it.
 
-    Raises ModelError when it cannot be read, is no ONNX model, carries no facts, or holds weights that are not finite:
-    such a network runs, and gives black.
+    Raises ModelError when it cannot be read, is no ONNX model, carries no facts, is hostile (see suspicion), or holds
+    weights that are not finite: such a network runs, and gives black.
     """
     data = _read(path)
     try:
         metadata = dict(_metadata(data))
         spec = spec_from_metadata(metadata, str(path))
+        refuse_hostile(data, str(path))
         broken = any(not np.isfinite(values).all() for values in _float_weights(data))
     except (ValueError, IndexError):
         raise ModelError(
@@ -61,55 +64,17 @@ def _read(path: Path) -> bytes:
 
 
 def _metadata(data: bytes) -> Iterator[tuple[str, str]]:
-    for entry in _messages(memoryview(data), _METADATA):
-        words = {number: bytes(value).decode() for number, value in _fields(entry) if isinstance(value, memoryview)}
+    for entry in messages(memoryview(data), _METADATA):
+        words = {number: bytes(value).decode() for number, value in fields(entry) if isinstance(value, memoryview)}
         yield words.get(1, ""), words.get(2, "")
 
 
 def _float_weights(data: bytes) -> Iterator[np.ndarray[Any, Any]]:
-    for graph in _messages(memoryview(data), _GRAPH):
-        for tensor in _messages(graph, _INITIALIZER):
-            fields = list(_fields(tensor))
-            kind = next((value for number, value in fields if number == _DATA_TYPE), 0)
-            for number, value in fields:
+    for graph in messages(memoryview(data), _GRAPH):
+        for tensor in messages(graph, _INITIALIZER):
+            found = list(fields(tensor))
+            kind = next((value for number, value in found if number == _DATA_TYPE), 0)
+            for number, value in found:
                 if isinstance(value, memoryview) and kind in _FLOATS and number in (_RAW_DATA, _FLOAT_DATA):
                     # float_data, where float tensors may stand instead, is packed: the same bytes.
                     yield np.frombuffer(value, _FLOATS[kind] if number == _RAW_DATA else _FLOATS[1])
-
-
-def _messages(data: memoryview, wanted: int) -> Iterator[memoryview]:
-    return (value for number, value in _fields(data) if number == wanted and isinstance(value, memoryview))
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Field numbers and values of a message; ValueError or IndexError when it is cut or none."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        wire = key & 7
-        if wire == 0:
-            value, at = _varint(data, at)
-            yield key >> 3, value
-            continue
-        length = {1: 8, 5: 4}.get(wire)
-        if length is None:
-            if wire != 2:
-                raise ValueError(f"wire type {wire}")
-            length, at = _varint(data, at)
-        if at + length > len(data):
-            raise ValueError("cut off")
-        yield key >> 3, data[at : at + length]
-        at += length
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number of more than 64 bits")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srdeploy.cli.answer import expected_errors, note, print_json, say
-from srdeploy.cli.options import Json
+from srdeploy.cli.options import Json, parse_size
 
 if TYPE_CHECKING:
     from srdeploy.engines import BuiltEngine
@@ -17,7 +17,8 @@ def export(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="A shipped name, a .safetensors, an .onnx, or a release recipe (.toml). Default: espcn-x4."
+            help="A shipped name, a checkpoint (.safetensors, .pth, .ckpt), an .onnx, or a release recipe (.toml). "
+            "Default: espcn-x4."
         ),
     ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="An fp16 file too, proved by true half arithmetic.")] = False,
@@ -50,12 +51,17 @@ def export(
     sizes: Annotated[
         str, typer.Option("--sizes", help="Sizes that engines take: WxH, or least, usual and most.")
     ] = "16x16,960x540,1920x1080",
+    size: Annotated[
+        str | None,
+        typer.Option("--size", metavar="HxW", help="One size for somebody else's checkpoint. Default: any, if it can."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write ONNX files, each only after it was compared with its reference: torch, then fp32, then fp16 or int8.
 
     Example: srdeploy export runs/espcn-x4/espcn-x4.safetensors --fp16 -o exported
     """
+    sides = None if size is None else parse_size(size)
     with expected_errors(as_json):
         from srdeploy.export import Export, is_exported
         from srdeploy.export import export as run_export
@@ -68,7 +74,7 @@ def export(
         if tensorrt and source is not None and is_exported(Path(source)):
             made, engines = Export([], []), _engines([(Path(source), Path(source))], out, sizes, data)
         else:
-            made = run_export(source, precisions, float_files, out, data, calibrate)
+            made = run_export(source, precisions, float_files, out, data, calibrate, sides)
             engines = _engines(_pairs(made.files), out, sizes, data) if tensorrt else []
         served = _added(made, triton) if triton is not None else []
     for remark in made.notes:

@@ -36,6 +36,16 @@ def parse_tile(text: str) -> int | Literal["auto", "none"]:
     return int(text)
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """ "96x128" as (height, width), each from 8 to 4096; anything else is wrong usage."""
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(s.isdecimal() and len(s) < 6 and 8 <= int(s) <= 4096 for s in sides):
+        raise typer.BadParameter(
+            f"{text[:40]!r} is not a size: type HEIGHTxWIDTH, such as 128x192, from 8 to 4096 each", param_hint="--size"
+        )
+    return int(sides[0]), int(sides[1])
+
+
 def path_of(text: str, option: str) -> Path:
     """The path that a person typed for `option`. Raises InputError for an empty one, which Path takes for "."."""
     if not text:

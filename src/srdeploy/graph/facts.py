@@ -35,16 +35,16 @@ class Facts:
     activation_bytes: int
 
 
-def facts_of(model: Model, path: str = "the network") -> Facts:
-    """Compute the facts of a float graph.
+def facts_of(model: Model, path: str = "the network", scale: int | None = None) -> Facts:
+    """Compute the facts of a float graph; scale: where it was found by running, since the graph computes its sizes.
 
     Raises ModelError when it is no super-resolution network: other than one input and output, not 1 or 3 channels,
     or an output that is not a whole number of times as large as its input.
     """
     model = cleaned(model)
     channels = _channels(model, path)
-    elements, output = _inferred(model, path, channels)
-    scale = _scale(output, channels, path)
+    elements, output = _inferred(model, path, channels, scale)
+    scale = _scale(output, channels, path) if scale is None else scale
     halo: int | None = None
     why_not = None
     multiple = 1
@@ -168,7 +168,9 @@ def _first_kernel(model: Model, name: str) -> int | None:
     return None
 
 
-def _inferred(model: Model, path: str, channels: int) -> tuple[dict[str, int], tuple[int | None, ...]]:
+def _inferred(
+    model: Model, path: str, channels: int, scale: int | None
+) -> tuple[dict[str, int], tuple[int | None, ...]]:
     """Elements of every tensor, and the output's shape, for one picture of the trial size (or the graph's own)."""
     onnx = require("onnx", "export")
     trial = onnx.ModelProto()
@@ -182,6 +184,8 @@ def _inferred(model: Model, path: str, channels: int) -> tuple[dict[str, int], t
     shapes = {v.name: shape_of(v) for v in (*graph.value_info, *graph.input, *graph.output)}
     elements = {name: int(np.prod([side or 1 for side in shape])) for name, shape in shapes.items()}
     made = shapes[output.name]
+    if scale is not None:
+        return {**elements, "": sides[0] * sides[1]}, ()
     if len(made) != 4 or None in made:
         raise ModelError(f"{path} gives a result of a size that cannot be worked out ({made}); is it a picture?")
     ratio = [Fraction(int(made[axis] or 0), side) for axis, side in zip((2, 3), sides, strict=True)]

@@ -1,6 +1,7 @@
 """Read ONNX files with suspicion; write ours whole, stamped, and with nothing of the exporting machine in them."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ OPSET = 18
 MAX_BYTES = 1 << 31
 """A protobuf message ends at 2 GiB, and so does a model in one file."""
 
+_DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "com.microsoft"))
+"""Sets of operators that a file may import: ONNX's, and those of ONNX Runtime that it has everywhere."""
+
 Model = Any
 """onnx.ModelProto; named here because `onnx` is imported only inside functions."""
 
@@ -25,6 +29,8 @@ def load_model(path: Path) -> Model:
     Raises ModelError, in one line, for a file that is missing, empty, cut, not ONNX, too large, that keeps weights in
     other files, or that the ONNX checker refuses. Nothing is executed and no other file is opened.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise ModelError(f"{path} is no file; type the path of an .onnx file")
     try:
         if path.stat().st_size >= MAX_BYTES:
             raise ModelError(f"{path} has {path.stat().st_size} bytes; a model in one file has less than 2 GiB")
@@ -59,6 +65,10 @@ def parse_model(data: bytes, path: str) -> Model:
 def check(model: Model, path: str) -> None:
     """Run the ONNX checker with strict shape inference; ModelError with its first line when it refuses."""
     onnx = require("onnx", "export")
+    known = _DOMAINS | {function.domain for function in model.functions}
+    strange = next((node.domain for node in nodes_of(model.graph) if node.domain not in known), None)
+    if strange is not None:
+        raise ModelError(f"{path} uses operators of its own ({strange[:60]!r}); srdeploy exports networks of ONNX's")
     newest = onnx.defs.onnx_opset_version()
     asked = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if not 1 <= asked <= newest:  # the checker itself lets versions pass that it does not know
@@ -88,6 +98,15 @@ def at_our_opset(model: Model, path: str) -> Model:
 def read_spec(model: Model, path: str) -> ModelSpec:
     """The facts stamped into a model; ModelError as spec_from_metadata."""
     return spec_from_metadata({entry.key: entry.value for entry in model.metadata_props}, path)
+
+
+def nodes_of(graph: Any) -> Iterator[Any]:
+    """Every node of a graph, and of the graphs in its nodes."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from nodes_of(inner)
 
 
 def tensors(model: Model) -> Iterator[Any]:
@@ -153,6 +172,7 @@ def _copy_used(source: Any, target: Any) -> None:
             used.update(_outer_names(node))
             kept.append(node)
     names: set[str] = set()
+    taken = {node.name for node in kept}
     for index, node in enumerate(reversed(kept)):
         if node.op_type == "Constant" and node.attribute[0].HasField("t"):
             tensor = target.initializer.add()
@@ -164,7 +184,8 @@ def _copy_used(source: Any, target: Any) -> None:
         copy.doc_string = ""
         del copy.metadata_props[:]
         if not copy.name or copy.name in names:
-            copy.name = f"{copy.op_type}_{index}"
+            copy.name = next(name for name in _numbered(f"{copy.op_type}_{index}") if name not in taken)
+            taken.add(copy.name)
         names.add(copy.name)
     for tensor in source.initializer:
         if tensor.name in used:
@@ -173,6 +194,11 @@ def _copy_used(source: Any, target: Any) -> None:
     inputs = {tensor.name for tensor in target.initializer}
     for value in [value for value in target.input if value.name in inputs]:
         target.input.remove(value)  # before IR 4, weights were listed as inputs too
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}_{number}" for number in count(2))
 
 
 def _outer_names(node: Any) -> set[str]:

@@ -33,24 +33,36 @@ def save_net(net: Net, path: Path, name: str, network: str) -> None:
         raise OutputError(f"cannot write the weights to {path}: {error.strerror or error}") from None
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a .safetensors file says which network of srdeploy it holds; ModelError when it is not readable."""
+    return _METADATA_KEY in _metadata(path)
+
+
 def read_metadata(path: Path) -> dict[str, Any]:
     """The facts beside the weights: {"name": str, "network": str, "scale": int}.
 
     Raises ModelError when the file is missing, is not safetensors, or was not written by srdeploy.
     """
-    safetensors = require("safetensors", "train")
-    if not path.is_file():
-        raise ModelError(f"no checkpoint at {path}; type the path of a .safetensors file that srdeploy train wrote")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path} is not a readable safetensors file: {' '.join(str(error).split())}") from None
+        metadata = json.loads(_metadata(path).get(_METADATA_KEY, "{}"))
+    except ValueError:
+        metadata = None
     if not isinstance(metadata, dict) or any(key not in metadata for key in _KEYS):
         raise ModelError(
             f"{path} does not say which network of srdeploy it holds (metadata srdeploy: name, network, scale)"
         )
     return dict(metadata)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    safetensors = require("safetensors", "train")
+    if not path.is_file():
+        raise ModelError(f"no checkpoint at {path}; type the path of a .safetensors file that srdeploy train wrote")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path} is not a readable safetensors file: {' '.join(str(error).split())}") from None
 
 
 def load_net(path: Path) -> Net:

@@ -10,7 +10,8 @@ import numpy as np
 from srdeploy.backends import Session
 from srdeploy.errors import ModelError, OutOfMemory
 from srdeploy.picture import Pixels
-from srdeploy.tiling import plan
+from srdeploy.spec import ModelSpec
+from srdeploy.tiling import plan, window_plan
 from srdeploy.upscale.guard import is_black
 from srdeploy.upscale.memory import free_bytes, resident_bytes
 
@@ -27,6 +28,9 @@ LEAST_TILE = 32
 
 TILES = tuple(sorted((part << power for power in range(5, 13) for part in (2, 3)), reverse=True))
 """12288, 8192, 6144 ... 96, 64: few, so that what `auto` takes does not change with every megabyte of free memory."""
+
+WINDOW_OVERLAP = 16
+"""Pixels around a window of a file of one size whose network reads the whole picture, when none are asked for."""
 
 _PROBE = 192
 _MARGIN = 1.25
@@ -77,7 +81,9 @@ class Tiled:
         self._lock = threading.Lock()
 
     def tile_for(self, height: int, width: int) -> int | None:
-        """The tile side that a picture of this size is cut by; None = it runs whole."""
+        """The tile side that a picture of this size is cut by; None = it runs whole, or the file has one size."""
+        if self.session.spec.size is not None:
+            return None
         if self._tile == "none" or self._halo is None:
             return None
         if self._tile != "auto":
@@ -93,7 +99,8 @@ class Tiled:
     def __call__(self, pixels: Pixels, peak: int, out: Pixels) -> None:
         """Enlarge (H, W, C) integers, 0 .. peak, into `out`, (sH, sW, C) of the same dtype and any strides."""
         height, width, _ = pixels.shape
-        padded = _pad(pixels, self.session.spec.multiple)
+        spec = self.session.spec
+        padded = _pad(pixels, spec.multiple, spec.size or (spec.minimum, spec.minimum))
         while True:
             tile = self.tile_for(height, width)
             try:
@@ -102,8 +109,13 @@ class Tiled:
                 self._halve(tile or max(height, width), error)
 
     def _fill(self, padded: Pixels, peak: int, out: Pixels, tile: int | None) -> None:
-        scale, multiple = self.session.spec.scale, self.session.spec.multiple
-        for box in plan(padded.shape[0], padded.shape[1], tile, self._halo or 0, multiple):
+        spec, halo = self.session.spec, self._halo or 0
+        scale, tall, wide = spec.scale, padded.shape[0], padded.shape[1]
+        if spec.size is None:
+            boxes = plan(tall, wide, tile, halo, spec.multiple, spec.minimum)
+        else:
+            boxes = window_plan(tall, wide, spec.size, halo, spec.multiple)
+        for box in boxes:
             r, c = box.rows, box.columns
             given = padded[r.read : r.read + r.size, c.read : c.read + c.size]
             place = out[r.keep * scale : r.keep_end * scale, c.keep * scale : c.keep_end * scale]
@@ -141,7 +153,7 @@ class Tiled:
     def _halve(self, tile: int, error: Exception) -> None:
         """Note that a tile was too large. Raises what was raised when there is no smaller one to try."""
         smaller = tile // 2
-        if self._tile == "none" or self._halo is None or smaller < LEAST_TILE:
+        if self._tile == "none" or self._halo is None or self.session.spec.size or smaller < LEAST_TILE:
             if isinstance(error, OutOfMemory):
                 raise error
             raise OutOfMemory(f"memory ran out for a tile of {tile}; close other programs") from None
@@ -170,8 +182,7 @@ class Tiled:
         """Bytes that this engine takes for each input pixel; engines keep what they took, so that it can be seen."""
         spec = self.session.spec
         dtype = np.uint8 if spec.pixels == "uint8" else np.float32
-        side = -(-_PROBE // spec.multiple) * spec.multiple
-        small = -(-16 // spec.multiple) * spec.multiple
+        side, small = (-(-max(s, spec.minimum) // spec.multiple) * spec.multiple for s in (_PROBE, 16))
         try:
             self.session.run(np.zeros((1, small, small, spec.channels), dtype))
             before = resident_bytes()
@@ -199,9 +210,20 @@ def infer(session: Session, given: Pixels, peak: int, big: Pixels) -> Literal["s
     return "black" if is_black(given, big, peak) else "sound"
 
 
-def _pad(pixels: Pixels, multiple: int) -> Pixels:
-    """Repeat the last row and column until both sides are a multiple of what the network needs."""
-    bottom, right = -pixels.shape[0] % multiple, -pixels.shape[1] % multiple
+def window_overlap(spec: ModelSpec) -> int:
+    """Pixels around what is kept of each window of a file of one size: its halo, or what leaves half of the window."""
+    assert spec.size is not None
+    half = min(spec.size) // 4
+    if spec.halo is None:
+        return min(WINDOW_OVERLAP, half)
+    return spec.halo if min(spec.size) - 2 * spec.halo >= spec.multiple else half
+
+
+def _pad(pixels: Pixels, multiple: int, least: tuple[int, int]) -> Pixels:
+    """Repeat the last row and column until both sides are as large, and a multiple, as the network needs."""
+    bottom, right = (
+        -(-max(side, low) // multiple) * multiple - side for side, low in zip(pixels.shape[:2], least, strict=True)
+    )
     if not bottom and not right:
         return pixels
     return np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="edge")

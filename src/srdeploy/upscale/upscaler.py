@@ -14,7 +14,8 @@ from srdeploy.media.alpha import with_colour_under_alpha
 from srdeploy.media.colour import rgb_from_ycbcr, rgb_from_yuv, ycbcr_from_rgb, yuv_from_rgb
 from srdeploy.media.enlarge import chroma_offset, enlarge_plane, enlarge_rows
 from srdeploy.picture import Frame, Picture, Pixels
-from srdeploy.upscale.tiles import Log, TileChoice, Tiled
+from srdeploy.spec import ModelSpec
+from srdeploy.upscale.tiles import Log, TileChoice, Tiled, window_overlap
 
 BAND = 1 << 20
 """Pixels of the result whose colour is converted at once: what is between in float stays in the processor's cache."""
@@ -46,18 +47,13 @@ class Upscaler:
     ) -> None:
         spec = session.spec
         _check_plan(tile, overlap)
-        if isinstance(tile, int) and spec.halo is None and overlap is None:
-            raise ModelError(
-                f"--tile {tile} was asked, but {spec.name} has no finite halo: type --tile none, or --overlap N "
-                "for an approximate result"
-            )
+        _check_tileable(spec, tile, overlap)
         self.session = session
         self.scale = spec.scale
-        self.exact = overlap is None or (spec.halo is not None and overlap >= spec.halo)
         self.log = Log()
         """What a person is to be told; `log.take()` gives it and forgets it."""
         self._tile = tile
-        self._halo = spec.halo if overlap is None else overlap
+        self._halo = overlap if overlap is not None else spec.halo if spec.size is None else window_overlap(spec)
         self._fp32 = _Once(fp32)
         self._deep = _Once(deep)
         self._network = Tiled(session, tile, self._halo, self._fp32, self.log)
@@ -92,8 +88,24 @@ class Upscaler:
             if waiting is not None:
                 yield waiting.result()
 
+    def tile_name(self, height: int, width: int) -> int | str:
+        """What a picture of this size is cut by: "none", a side in input pixels, or "HxW" of a file of one size."""
+        size = self.session.spec.size
+        if size is None:
+            return self.tile_for(height, width) or "none"
+        return "none" if (height, width) == size else f"{size[0]}x{size[1]}"
+
+    def exact_for(self, height: int, width: int) -> bool:
+        """Whether a picture of this size becomes what the network makes of it whole, and not an approximation of it."""
+        spec = self.session.spec
+        if self.tile_name(height, width) == "none":
+            return True
+        if spec.size is not None and (height < spec.size[0] or width < spec.size[1]):
+            return False  # what is added to fill the one size reaches into the picture
+        return spec.halo is not None and (self._halo or 0) >= spec.halo
+
     def tile_for(self, height: int, width: int) -> int | None:
-        """The tile side that a picture of this size is cut by; None = it runs whole."""
+        """The tile side that a picture of this size is cut by; None = it runs whole, or the file has one size."""
         return self._network.tile_for(height, width)
 
     def session_for(self, depth: int) -> Session:
@@ -220,6 +232,21 @@ def _picture_of(pixels: Pixels) -> Picture:
             f"shape {pixels.shape}"
         )
     return Picture("gray" if pixels.ndim == 2 else "rgb", (pixels,), depth=8 * pixels.itemsize)
+
+
+def _check_tileable(spec: ModelSpec, tile: object, overlap: int | None) -> None:
+    """Raise ModelError for tiles that a network cannot be cut into."""
+    if spec.size is not None:
+        shape = f"{spec.size[0]}x{spec.size[1]}"
+        if tile != "auto":
+            raise ModelError(f"--tile {tile} was asked, but {spec.name} takes {shape} pixels only; leave --tile out")
+        if overlap is not None and min(spec.size) - 2 * overlap < spec.multiple:
+            raise ModelError(f"--overlap {overlap} leaves nothing of {spec.name}'s {shape} pixels; type a smaller one")
+    if isinstance(tile, int) and spec.halo is None and overlap is None:
+        raise ModelError(
+            f"--tile {tile} was asked, but {spec.name} reads the whole picture, so tiles change its result; type "
+            f"--tile {tile} --overlap 16 for an approximate result, or --tile none"
+        )
 
 
 def _check_plan(tile: object, overlap: object) -> None:
