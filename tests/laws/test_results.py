@@ -19,7 +19,7 @@ def test_tables_are_drawn_from_the_reports(repository: Path) -> None:
 
 def test_a_report_that_changed_changes_the_readme(repository: Path, tmp_path: Path) -> None:
     """A parity report put in: the check fails, drawing puts the table and the picture there, and then it passes."""
-    for name in ("README.md", "benchmarks", "export", "scripts", "train"):
+    for name in ("README.md", "benchmarks", "docs", "export", "scripts", "train"):
         copy = shutil.copytree if (repository / name).is_dir() else shutil.copy
         copy(repository / name, tmp_path / name)
     (tmp_path / "src").symlink_to(repository / "src")
