@@ -11,6 +11,7 @@ import csv
 import json
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import draw_reports
@@ -46,7 +47,8 @@ def all_models() -> str:
 def one_model(name: str) -> str:
     """The rows of a card: each precision's own file, and bicubic."""
     rows = ["| | Set5 | Set14 | B100 |", "|---|---|---|---|"]
-    rows += [f"| `{name}.{precision}.onnx` | {score(f'{name}.{precision}')} |" for precision in ("fp32", "fp16")]
+    recipe = tomllib.loads((REPOSITORY / "export" / f"{name}.toml").read_text(encoding="utf-8"))
+    rows += [f"| `{name}.{precision}.onnx` | {score(f'{name}.{precision}')} |" for precision in recipe["precisions"]]
     rows.append(f"| bicubic | {score(f'bicubic-x{name[-1]}')} |")
     return "\n".join(rows)
 

@@ -108,6 +108,6 @@ def test_the_first_that_is_good_enough_is_found(enough: int | None) -> None:
         return Quantized(count, "minmax", 6, 0.03 - count / 1000 if good else 0.2 - count / 100, 1)
 
     before = Quantized(0, "minmax", 6, 0.3, 1)
-    found = quantize_module._first_good(before, 0.04, 6, measure)
+    found = quantize_module._first_good(before, 6, measure)
     assert found.model == (enough or 6) and len(asked) <= 4
-    assert quantize_module._first_good(before, 0.04, 0, measure) is before
+    assert quantize_module._first_good(before, 0, measure) is before

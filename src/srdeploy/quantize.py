@@ -18,11 +18,8 @@ from srdeploy.ranges import METHODS
 from srdeploy.spec import ModelSpec
 from srdeploy.trial import UNSIGNED, Form, Pair, Trial
 
-TARGET_DB = 0.04
-"""A loss up to this needs no channels in parts."""
-
-FLOATS_DB = 0.05
-"""A loss up to this needs no layers in float, which cost most of the speed."""
+TARGET_DB = 0.05
+"""A loss up to this needs nothing that costs speed."""
 
 TOLERANCE_DB = 0.10
 """A loss above this is refused."""
@@ -66,7 +63,7 @@ def quantize(
 
     facts: the network's name, scale and multiple. pairs: of srdeploy.calibration. Every method for ranges is tried with
     all convolutions in int8. While the best loses more than TARGET_DB, the channels whose rounding costs most are
-    carried in parts, those first that are worth most for what they cost; above FLOATS_DB then up to half of the
+    carried in parts, those first that are worth most for what they cost; if that is not enough, up to half of the
     convolutions go back to float. extremes: pictures in low resolution that ranges must hold too, such as those of the
     proof; nothing is measured on them. The same pictures give the same graph.
 
@@ -89,13 +86,12 @@ def quantize(
     if best.loss_db > TARGET_DB:
         moves = moves_by_worth(trial.noise(), trial.alive(), trial.costs())
         method = best.method
-        best = _first_good(best, TARGET_DB, len(moves), lambda n: measured(method, parts_after(moves[:n])))
-    if best.loss_db > FLOATS_DB:
+        best = _first_good(best, len(moves), lambda n: measured(method, parts_after(moves[:n])))
+    if best.loss_db > TARGET_DB:
         method, parts = best.method, best.parts
         ranked = trial.ranked_alone(method, parts, names)
         best = _first_good(
             best,
-            FLOATS_DB,
             len(names) // 2,
             lambda n: measured(method, parts, tuple(name for name in names if name in ranked[:n])),
         )
@@ -107,18 +103,18 @@ def quantize(
     return best
 
 
-def _first_good(best: Quantized, limit: float, count: int, measure: Callable[[int], Quantized]) -> Quantized:
-    """The first of 1 .. count, each losing less than the one before, that loses at most `limit`; or the best."""
+def _first_good(best: Quantized, count: int, measure: Callable[[int], Quantized]) -> Quantized:
+    """The first of 1 .. count, each losing less than the one before, that reaches TARGET_DB; or the best there is."""
     if count == 0:
         return best
     found = measure(count)
-    if found.loss_db > limit:
+    if found.loss_db > TARGET_DB:
         return min(best, found, key=lambda result: result.loss_db)
     below, reached = 0, count
     while reached - below > 1:
         middle = (below + reached) // 2
         tried = measure(middle)
-        if tried.loss_db <= limit:
+        if tried.loss_db <= TARGET_DB:
             reached, found = middle, tried
         else:
             below = middle

@@ -30,7 +30,7 @@ def test_release_recipes_are_true_of_what_ships(path: Path) -> None:
     weights = (path.parent / recipe.weights).read_bytes()
     assert hashlib.sha256(weights).hexdigest() == recipe.weights_sha256
     for precision in recipe.precisions:
-        for inner in ("", ".float"):
+        for inner in ("", "-trt") if precision == "int8" else ("", ".float"):
             assert (zoo.MODELS / f"{recipe.name}.{precision}{inner}.onnx").is_file()
     assert (path.with_suffix(".md")).is_file(), "a model card stands beside its recipe"
 
