@@ -60,6 +60,13 @@ def test_reports_with_samples_alone_are_compared(made_up: MakeUp) -> None:
     assert compare_reports(new, old)[0].verdict == "slower"
 
 
+@pytest.mark.parametrize(("visits", "slowed", "verdict"), [(1, 3.0, "unclear"), (3, 1.0, "same"), (4, 2.0, "slower")])
+def test_few_visits_tell_only_large_changes(made_up: MakeUp, visits: int, slowed: float, verdict: str) -> None:
+    reports = [made_up(seed, factor, visits, sway=0.001, drift=0.0) for seed, factor in ((1, slowed), (2, 1.0))]
+    change = compare_reports(*reports)[0]
+    assert change.verdict in (verdict, "unclear" if verdict == "same" else verdict)
+
+
 def test_one_network_against_another(made_up: MakeUp) -> None:
     old, new = made_up(1), made_up(2)
     old["rows"], new["rows"] = old["rows"][:1], [{**new["rows"][0], "model": "theirs"}]

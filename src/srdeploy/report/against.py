@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import stdev
 from typing import Any, Literal
 
 from srdeploy.errors import InputError
@@ -13,6 +14,9 @@ LEAST = 0.05
 
 KEY = ("kind", "backend", "model", "precision", "device", "input", "batch", "threads", "file", "tile")
 """What makes two rows the same row. A key that one of them lacks is not compared."""
+
+_STUDENT = {2: 63.66, 3: 9.92, 4: 5.84, 5: 4.60, 6: 4.03, 7: 3.71}
+"""Student's t for 99 % of so many values, two-sided."""
 
 Verdict = Literal["slower", "faster", "same", "unclear"]
 
@@ -105,7 +109,8 @@ def _change(new: Mapping[str, Any], old: Mapping[str, Any], confidence: float) -
     if not _is_narrow(ratio, interval) and all(row.get("cpu_ms") and row["device"] == "cpu" for row in both):
         by = "processor time"
         ratio, interval = _ratio([processor_times(row) for row in both], confidence)
-    verdict = _verdict(ratio, interval)
+    # One value alone has no noise that could be told from a change.
+    verdict = _verdict(ratio, interval) if min(len(clock_times(row)) for row in both) > 1 else "unclear"
     times = [median(row["samples_ms"]) for row in (old, new)]
     return Change(name_of(new), times[0], times[1], ratio, interval, verdict, by)
 
@@ -114,10 +119,17 @@ def _ratio(sides: Sequence[Sequence[float]], confidence: float) -> tuple[float, 
     """New over old, and its interval: the logarithms' errors are independent, so their squares add."""
     new, old = sides
     ratio = median(new) / median(old)
-    (new_low, new_high), (old_low, old_high) = (
-        [math.log(bound / median(side)) for bound in median_interval(side, confidence)] for side in (new, old)
-    )
+    (new_low, new_high), (old_low, old_high) = (_log_interval(side, confidence) for side in sides)
     return ratio, (ratio * math.exp(-math.hypot(new_low, old_high)), ratio * math.exp(math.hypot(new_high, old_low)))
+
+
+def _log_interval(side: Sequence[float], confidence: float) -> tuple[float, float]:
+    """How far below and above the logarithm of its median that of the truth may be."""
+    if len(side) < 8:  # too few for order statistics at 99 %: as if logarithms were normal
+        error = _STUDENT[len(side)] * stdev(map(math.log, side)) / math.sqrt(len(side)) if len(side) > 1 else 0.0
+        return -error, error
+    low, high = (math.log(bound / median(side)) for bound in median_interval(side, confidence))
+    return low, high
 
 
 def _is_narrow(ratio: float, interval: tuple[float, float]) -> bool:
