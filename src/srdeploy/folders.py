@@ -129,8 +129,8 @@ def run_jobs(
     Small pictures overlap: one goes through the network while others are read and written. What else there is (videos,
     large pictures) goes alone. on_job and on_frame follow the job whose outcome comes next.
     """
-    network = threading.Lock()
-    shared = upscaler.guarded_by(network)
+    shared = upscaler.guarded_by(threading.Lock())
+    interrupted = threading.Event()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         ahead: dict[int, Future[Done | Skipped | Failed]] = {}
         try:
@@ -140,16 +140,23 @@ def run_jobs(
                     if later not in ahead:
                         if not _is_small(jobs[later]):
                             break
-                        ahead[later] = pool.submit(_outcome, jobs[later], shared, choices, lambda *_: None)
+                        ahead[later] = pool.submit(_outcome, jobs[later], shared, choices, lambda *_: None, interrupted)
                 future = ahead.pop(index, None)
                 yield _outcome(job, upscaler, choices, on_frame) if future is None else future.result()
         finally:
+            interrupted.set()
             pool.shutdown(cancel_futures=True)
 
 
-def _outcome(job: Job, upscaler: Fit[Upscaler], choices: Choices, on_frame: OnFrame) -> Done | Skipped | Failed:
+def _outcome(
+    job: Job,
+    upscaler: Fit[Upscaler],
+    choices: Choices,
+    on_frame: OnFrame,
+    interrupted: threading.Event | None = None,
+) -> Done | Skipped | Failed:
     try:
-        return run_job(job, upscaler, choices, on_frame)
+        return run_job(job, upscaler, choices, on_frame, interrupted)
     except SrdeployError as error:
         return Failed(str(job.input), str(error))
     except OSError as error:  # a name too long, a folder that may not be searched

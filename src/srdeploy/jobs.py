@@ -1,6 +1,7 @@
 """One thing that `run` has to do: a source and its result, done whole or reported; nothing is overwritten unasked."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -99,11 +100,13 @@ def run_job(
     upscaler: Upscaler | Fit[Upscaler],
     choices: Choices,
     on_frame: OnFrame,
+    interrupted: threading.Event | None = None,
 ) -> Done | Skipped:
     """Do one job: open, enlarge, write whole. on_frame is called as frames are written.
 
-    Raises SrdeployError; then nothing stands under the output's name, except with choices.keep_partial the good part of
-    a damaged source under `<stem>.partial<ext>`.
+    interrupted: set by another thread, ends it by KeyboardInterrupt. Raises SrdeployError; then nothing stands under
+    the output's name, except with choices.keep_partial the good part of a damaged source under
+    `<stem>.partial<ext>`.
     """
     if job.refused is not None:
         raise OutputError(job.refused)
@@ -126,7 +129,7 @@ def run_job(
                 depths.add(picture.depth)
                 return enlarger(picture)
 
-            frames = _write(reader, enlarge, writer, choices, on_frame)
+            frames = _write(reader, enlarge, writer, choices, on_frame, interrupted)
     finally:
         reader.close()
     seconds = time.perf_counter() - started
@@ -162,13 +165,14 @@ def _write(
     writer: Writer,
     choices: Choices,
     on_frame: OnFrame,
+    interrupted: threading.Event | None,
 ) -> int:
     """All frames into a whole result; what stays of one that is stopped is said in the error."""
     try:
         with writer:
             try:
                 frames = upscale_stream(
-                    reader, enlarge, writer, lambda done: on_frame(done, reader.frames, writer.size)
+                    reader, enlarge, writer, lambda done: on_frame(done, reader.frames, writer.size), interrupted
                 )
                 writer.finish()
                 return frames

@@ -74,6 +74,7 @@ def upscale_stream(
     upscaler: Callable[[Picture], Picture],
     writer: Writer,
     on_frame: Callable[[int], None] = lambda done: None,
+    interrupted: threading.Event | None = None,
 ) -> int:
     """Enlarge every frame of `reader` into `writer`; return how many it holds then.
 
@@ -84,6 +85,7 @@ def upscale_stream(
     An error of the reader is raised after the frames before it have been written; one of the network or the writer is
     raised at once. The caller's `with writer` then removes what was written, or keeps it. When the calling thread is
     interrupted, a stage that is inside an engine or an encoder for longer than _PATIENCE_SECONDS is left behind.
+    interrupted: raises KeyboardInterrupt when set; threads other than the main one hear of Ctrl-C by it.
     """
     stop = threading.Event()
     decoded, enlarged = _Pipe(stop), _Pipe(stop)
@@ -122,6 +124,8 @@ def upscale_stream(
             stage.start()
         while stages[-1].is_alive():
             stages[-1].join(_POLL_SECONDS)  # with a limit, or Windows does not hear Ctrl-C
+            if interrupted is not None and interrupted.is_set():
+                raise KeyboardInterrupt
     finally:
         stop.set()
         deadline = time.monotonic() + _PATIENCE_SECONDS
