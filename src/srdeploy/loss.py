@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from srdeploy.backends import Session, is_usable, open_session
-from srdeploy.errors import DeviceError
+from srdeploy.errors import DeviceError, ModelError
 from srdeploy.metrics import luma, psnr, shave
 from srdeploy.picture import Pixels
 from srdeploy.resample import imresize_uint8, modcrop
@@ -24,7 +24,7 @@ def engine_losses(path: Path, pictures: Mapping[str, Pixels]) -> dict[str, float
         return {}
     try:
         half = open_session(path, "openvino", "cpu", precision="bf16")
-    except DeviceError:
+    except (DeviceError, ModelError):  # it opens not everything that ONNX Runtime does
         return {}
     lost = psnr_lost(open_session(path, "openvino", "cpu"), half, pictures)
     return {} if lost is None else {"openvino/bf16": round(lost, 4)}
@@ -39,7 +39,7 @@ def psnr_lost(exact: Session, other: Session, pictures: Mapping[str, Pixels]) ->
     for pixels in pictures.values():
         truth = modcrop(pixels, spec.scale * spec.multiple)
         height, width = truth.shape[0] // spec.scale, truth.shape[1] // spec.scale
-        if min(height, width) < LEAST_SIDE:
+        if min(height, width) < max(LEAST_SIDE, spec.minimum) or spec.size not in (None, (height, width)):
             continue
         low = imresize_uint8(truth, height, width)[None]
         # Infinite where nothing differs, as on a flat picture: nothing is lost that could be measured.
