@@ -51,7 +51,7 @@ def test_find(folder: Path, model: str, scale: int, precision: str, pixels: str,
         ("srcnn", None, "fp32", ["several scales: srcnn-x2, srcnn-x4", "--scale"]),
         ("srcnn", 3, "fp32", ["srcnn does not ship at scale 3", "srcnn-x2"]),
         (None, 3, "fp32", ["espcn does not ship at scale 3", "espcn-x4"]),
-        ("espcn-x4", None, "int8", ["does not ship as int8", "fp32, fp16;", "srdeploy export espcn-x4"]),
+        ("espcn-x4", None, "int8", ["does not ship as int8", "fp32, fp16;", "srdeploy export espcn-x4 --int8"]),
         ("srcnn-x2", None, "fp16", ["does not ship as fp16", "as fp32;"]),
     ],
 )

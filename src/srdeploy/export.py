@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -99,6 +100,8 @@ def export(
     Raises ModelError for a source that cannot be exported, InputError for a folder without pictures, ParityError above
     tolerance, OutputError when `out` cannot be written.
     """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"-o {out} is a file; type -o and a folder for the files")
     if source is not None and Path(source).suffix.lower() == ".toml":
         recipe = load_recipe(Path(source), ReleaseRecipe)
         calibrate = _calibration(Path(source), recipe, calibrate)
@@ -107,7 +110,7 @@ def export(
     opened = _open_source(source, size)
     pictures = pictures_for(opened.facts, data)
     small = _quantized(opened, calibrate, pictures) if integers else {}
-    made = not out.exists()
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".srdeploy-export-", dir=out) as folder:
@@ -118,8 +121,9 @@ def export(
     except OSError as error:
         raise OutputError(f"cannot write to {out}: {error.strerror}") from None
     finally:
-        if made and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
+        for empty in made:
+            with suppress(OSError):  # not empty, or not made
+                empty.rmdir()
     return Export(files, opened.notes)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from srdeploy.backends import Session, is_usable, open_session
-from srdeploy.errors import DeviceError
+from srdeploy.errors import DeviceError, ModelError
 from srdeploy.metrics import luma, psnr, shave
 from srdeploy.picture import Pixels
 
@@ -17,15 +17,21 @@ Pair = tuple[Pixels, Pixels]
 def engine_losses(path: Path, pairs: Iterable[Pair]) -> dict[str, float]:
     """dB of PSNR lost by "engine/precision", for all that this machine offers for an fp32 file with uint8 pixels.
 
-    Empty without OpenVINO, or on a processor without bf16.
+    Empty without OpenVINO, on a processor without bf16, or where no pair fits a network of one size.
     """
     if not is_usable("openvino"):
         return {}
     try:
         half = open_session(path, "openvino", "cpu", precision="bf16")
-    except DeviceError:
+    except (DeviceError, ModelError):  # it opens not everything that ONNX Runtime does
         return {}
-    return {"openvino/bf16": round(psnr_lost(open_session(path, "openvino", "cpu"), half, pairs), 4)}
+    spec = half.spec
+    fitting = [
+        pair for pair in pairs if min(pair[0].shape[:2]) >= spec.minimum and spec.size in (None, pair[0].shape[:2])
+    ]
+    if not fitting:
+        return {}
+    return {"openvino/bf16": round(psnr_lost(open_session(path, "openvino", "cpu"), half, fitting), 4)}
 
 
 def psnr_lost(exact: Session, other: Session, pairs: Iterable[Pair]) -> float:

@@ -58,9 +58,13 @@ def find(
         raise ModelError(
             f"{name}: int8 takes pixels of 8 bits alone; for deeper ones type --precision and one of {_listed(shipped)}"
         )
+    option = {"int8": " --int8", "fp16": " --fp16"}.get(precision, "") + (" --float" if inner else "")
+    making = f", or make it: srdeploy export {name}{option}" if option else ""
+    if precision == "bf16":
+        making = ", or compute fp32 in bf16 where the processor can: --backend openvino --precision bf16"
     raise ModelError(
         f"{name} does not ship as {precision} for {pixels} pixels; it ships as {_listed(shipped)}; "
-        f"choose one with --precision, or make it: srdeploy export {name}"
+        f"choose one with --precision{making}"
     )
 
 
@@ -122,13 +126,13 @@ def _of_family(family: str, scale: int | None, shipped: list[str]) -> str:
 def _find_path(path: Path, pixels: str, folder: Path) -> Path:
     if path.suffix.lower() in WEIGHT_SUFFIXES:
         if not path.exists():
-            raise ModelError(f"no such file: {path}; shipped models: {_listed(names(folder))}")
+            raise ModelError(_missing(path, folder))
         raise ModelError(f"{path} is a checkpoint, not a model file; type: srdeploy export {path}")
     if path.is_dir():
         inside = next(iter(sorted(path.glob("*.onnx"))), path / "NAME.onnx")
         raise ModelError(f"{path} is a folder; type the path of an .onnx file, such as {inside}")
     if not path.is_file():
-        raise ModelError(f"no such file: {path}; shipped models: {_listed(names(folder))}")
+        raise ModelError(_missing(path, folder))
     if path.suffix.lower() == ".engine":
         return path
     if path.suffix.lower() != ".onnx":
@@ -142,6 +146,13 @@ def _find_path(path: Path, pixels: str, folder: Path) -> Path:
             )
         return beside
     return path
+
+
+def _missing(path: Path, folder: Path) -> str:
+    return (
+        f"no such file: {path}; type -m and one of {_listed(names(folder))}, or make one: srdeploy export "
+        "theirs.onnx or theirs.pth"
+    )
 
 
 def _is_path(model: str) -> bool:

@@ -1,24 +1,23 @@
 """`srdeploy check`: does a file still give what its reference gives?"""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from srdeploy.cli.answer import error_line, expected_errors, print_json, say
-from srdeploy.cli.options import Json
+from srdeploy.cli.options import Json, path_or_none
 
 
 def check(
     candidate: Annotated[str, typer.Argument(help="An exported .onnx file, or a shipped name.")],
     against: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "--against", readable=False, help="Reference: .onnx or .safetensors. Default: the one the file names."
+            "--against", metavar="PATH", help="Reference: .onnx or a checkpoint. Default: the one the file names."
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", readable=False, help="A folder of pictures. Default: those that ship.")
+        str | None, typer.Option("--data", metavar="DIR", help="A folder of pictures. Default: those that ship.")
     ] = None,
     bisect: Annotated[
         bool, typer.Option("--bisect", help="When they differ, find the first layer where they part.")
@@ -33,7 +32,9 @@ def check(
         from srdeploy import zoo
         from srdeploy.parity import check_file
 
-        result = check_file(zoo.find(candidate), against, data, bisect=bisect)
+        result = check_file(
+            zoo.find(candidate), path_or_none(against, "--against"), path_or_none(data, "--data"), bisect=bisect
+        )
     document = result.to_dict()
     if as_json:
         print_json(document)

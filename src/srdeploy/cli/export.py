@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srdeploy.cli.answer import expected_errors, note, print_json, say
-from srdeploy.cli.options import Json, parse_size
+from srdeploy.cli.options import Json, parse_size, path_of, path_or_none
 
 if TYPE_CHECKING:
     from srdeploy.engines import BuiltEngine
@@ -26,23 +26,23 @@ def export(
         bool, typer.Option("--int8", help="int8 files too (uint8 pictures only), for CPUs and for TensorRT.")
     ] = False,
     calibrate: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--calibrate",
-            readable=False,
+            metavar="DIR",
             help="Full-resolution pictures that int8 is fitted to. Default: three that ship.",
         ),
     ] = None,
     float_files: Annotated[
         bool, typer.Option("--float", help="Float files too (NCHW, 0..1): for deep pixels and other tools.")
     ] = False,
-    out: Annotated[Path, typer.Option("-o", "--out", readable=False, help="The folder for the files.")] = Path(),
+    out: Annotated[str, typer.Option("-o", "--out", metavar="DIR", help="The folder for the files.")] = ".",
     triton: Annotated[
-        Path | None,
-        typer.Option("--triton", readable=False, help="A model repository of Triton to add the files to as well."),
+        str | None,
+        typer.Option("--triton", metavar="DIR", help="A model repository of Triton to add the files to as well."),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", readable=False, help="Pictures to compare on. Default: those that ship.")
+        str | None, typer.Option("--data", metavar="DIR", help="Pictures to compare on. Default: those that ship.")
     ] = None,
     tensorrt: Annotated[
         bool,
@@ -66,17 +66,21 @@ def export(
         from srdeploy.export import Export, is_exported
         from srdeploy.export import export as run_export
 
+        folder, pictures = path_of(out, "--out"), path_or_none(data, "--data")
+        repository = path_or_none(triton, "--triton")
         precisions = ("fp32", *(("fp16",) if fp16 else ()), *(("int8",) if int8 else ()))
         if tensorrt:
             from srdeploy.engines import require_gpu
 
             require_gpu()
         if tensorrt and source is not None and is_exported(Path(source)):
-            made, engines = Export([], []), _engines([(Path(source), Path(source))], out, sizes, data)
+            made, engines = Export([], []), _engines([(Path(source), Path(source))], folder, sizes, pictures)
         else:
-            made = run_export(source, precisions, float_files, out, data, calibrate, sides)
-            engines = _engines(_pairs(made.files), out, sizes, data) if tensorrt else []
-        served = _added(made, triton) if triton is not None else []
+            made = run_export(
+                source, precisions, float_files, folder, pictures, path_or_none(calibrate, "--calibrate"), sides
+            )
+            engines = _engines(_pairs(made.files), folder, sizes, pictures) if tensorrt else []
+        served = _added(made, repository) if repository is not None else []
     for remark in made.notes:
         note(f"note: {remark}")
     files: list[ExportedFile | BuiltEngine] = [*made.files, *engines]
@@ -94,8 +98,8 @@ def export(
         say(f"{path}: for Triton")
     say(
         f"next: srdeploy run PICTURE -m {(engines or made.files)[0].path}"
-        if triton is None
-        else f"next: tritonserver --model-repository={triton.resolve()}"
+        if repository is None
+        else f"next: tritonserver --model-repository={repository.resolve()}"
     )
 
 

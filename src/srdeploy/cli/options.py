@@ -46,6 +46,11 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
+def path_or_none(text: str | None, option: str) -> Path | None:
+    """`path_of`, of an option that need not be there."""
+    return None if text is None else path_of(text, option)
+
+
 def path_of(text: str, option: str) -> Path:
     """The path that a person typed for `option`. Raises InputError for an empty one, which Path takes for "."."""
     if not text:

@@ -9,16 +9,16 @@ from typing import Annotated
 import typer
 
 from srdeploy.cli.answer import expected_errors, say
-from srdeploy.cli.options import Device, path_of
+from srdeploy.cli.options import Device, path_of, path_or_none
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(readable=False, help="A recipe, such as train/espcn-x4.toml.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe, such as train/espcn-x4.toml.")],
     data: Annotated[
-        Path, typer.Option("--data", readable=False, help="The folder that holds the recipe's picture folders.")
-    ] = Path("data"),
+        str, typer.Option("--data", metavar="DIR", help="The folder that holds the recipe's picture folders.")
+    ] = "data",
     out: Annotated[
-        Path | None, typer.Option("--out", readable=False, help="Where the run is kept. Default: runs/<name>.")
+        str | None, typer.Option("--out", metavar="DIR", help="Where the run is kept. Default: runs/<name>.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     device: Device = "auto",
@@ -46,16 +46,18 @@ def train(
         from srdeploy.learn.recipes import TrainRecipe, with_loss
         from srdeploy.recipe import load_recipe
 
+        source, pictures = path_of(recipe, "RECIPE"), path_of(data, "--data")
+        folder = path_or_none(out, "--out")
         # A path that was typed is relative to where it was typed, and the recipe's to the recipe.
         typed = None if features is None else str(path_of(features, "--features").absolute())
-        plan = with_loss(load_recipe(recipe, TrainRecipe), loss, typed)
+        plan = with_loss(load_recipe(source, TrainRecipe), loss, typed)
         require_training()
         from srdeploy.learn.training import train as run_training
 
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logging.getLogger("srdeploy").setLevel(logging.INFO)
-        folder = out or Path("runs") / plan.name
+        folder = folder or Path("runs") / plan.name
         with redirect_stdout(sys.stderr):  # Lightning draws its bar on standard output, which is for the result
-            result = run_training(plan, recipe.parent, data, folder, resume, device)
+            result = run_training(plan, source.parent, pictures, folder, resume, device)
         say(f"{result.weights}: {result.psnr_db:.3f} dB on the held-out pictures, from epoch {result.epoch}")
         say(f"next: srdeploy export {result.weights} --fp16")
