@@ -27,7 +27,7 @@ def torchless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Made from the shipped float file, which is quicker."""
     from srdeploy.errors import MissingExtra
 
-    def missing(path: Path) -> None:
+    def missing(path: Path, size: object) -> None:
         raise MissingExtra("torch is needed")
 
     monkeypatch.setattr(export_module, "_checkpoint", missing)
