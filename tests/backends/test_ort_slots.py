@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from srdeploy.backends.ort_slots import KEPT, CudaRunner
+from srdeploy.errors import OutOfMemory
 
 
 class StandIn:
@@ -109,6 +110,30 @@ def test_sizes_keep_their_memory_and_few_are_kept(runner: CudaRunner, calls: lis
     assert "free" not in calls
     run(runner, 30)
     assert (calls.count("free"), calls.count("unpin")) == (2, 2)
+
+
+def test_what_fails_gives_its_memory_back(
+    runner: CudaRunner, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Engine, binding: Engine) -> None:
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr(Engine, "run_with_iobinding", fail)
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        run(runner, 8)
+    assert (calls.count("free"), calls.count("unpin")) == (2, 2)
+    del calls[:]
+
+    class Full(StandIn):
+        def allocate(self, size: int) -> int:
+            if self.rooms:
+                raise OutOfMemory("the GPU ran out of memory")
+            return super().allocate(size)
+
+    full = CudaRunner(Engine(calls), ("in", "out"), lambda: Full(calls))  # type: ignore[arg-type, return-value]
+    with pytest.raises(OutOfMemory):
+        run(full, 8)
+    assert (calls.count("free"), calls.count("unpin")) == (1, 2)
 
 
 def test_threads_have_memory_of_their_own(runner: CudaRunner) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from srdeploy.backends.cuda import Cuda
+from srdeploy.errors import OutOfMemory
 from srdeploy.picture import Pixels
 
 KEPT = 4
@@ -25,7 +26,13 @@ class _Slot:
         self.shapes = shapes
         self.cuda = cuda
         self.host = [cuda.pinned(shape, dtype) for shape in shapes]
-        self.room = [cuda.allocate(array.nbytes) for array in self.host]
+        self.room: list[int] = []
+        try:
+            for array in self.host:
+                self.room.append(cuda.allocate(array.nbytes))
+        except OutOfMemory:  # a smaller tile comes next, and needs what this one has
+            self.close()
+            raise
         self.binding = session.io_binding()
         self.binding.bind_input(names[0], "cuda", cuda.index, dtype, shapes[0], self.room[0])
         self.binding.bind_output(names[1], "cuda", cuda.index, dtype, shapes[1], self.room[1])
@@ -57,15 +64,19 @@ class CudaRunner:
         Raises OutOfMemory when the GPU has too little, DeviceError when its driver fails.
         """
         slot = self._take((values.shape, result.shape), values.dtype)
-        slot.cuda.enter()
-        slot.host[0][...] = values
-        slot.cuda.upload(slot.room[0], slot.host[0])
-        slot.cuda.wait()
-        self._session.run_with_iobinding(slot.binding)  # returns when its own stream is done
-        slot.cuda.download(slot.host[1], slot.room[1])
-        slot.cuda.wait()
-        result[...] = slot.host[1]
-        self._give(slot)  # one whose run failed is not used again
+        try:
+            slot.cuda.enter()
+            slot.host[0][...] = values
+            slot.cuda.upload(slot.room[0], slot.host[0])
+            slot.cuda.wait()
+            self._session.run_with_iobinding(slot.binding)  # returns when its own stream is done
+            slot.cuda.download(slot.host[1], slot.room[1])
+            slot.cuda.wait()
+            result[...] = slot.host[1]
+        except BaseException:
+            slot.close()
+            raise
+        self._give(slot)
 
     def _take(self, shapes: Shapes, dtype: np.dtype[Any]) -> _Slot:
         with self._lock:
