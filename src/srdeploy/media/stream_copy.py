@@ -42,12 +42,13 @@ class StreamCopy:
     """A second demuxer over the source of `reader`, and where each of its streams goes in the result.
 
     It is a demuxer of its own so that copying neither waits for the decoder nor disturbs it.
-    copied: how many packets each stream of the result got.
+    copied: how many packets each stream of the result got. kinds: what each of those streams is ("audio", ...).
     """
 
     def __init__(self, reader: VideoReader, path: Path) -> None:
         self.notes: list[str] = []
         self.copied: Counter[int] = Counter()
+        self.kinds: dict[int, str] = {}
         self._path = path
         self._reader = reader
         self._source = reader.source()
@@ -90,6 +91,7 @@ class StreamCopy:
             elif self._fits(target, stream):
                 added = target.add_stream_from_template(stream, opaque=True)
                 self._targets[stream.index] = added
+                self.kinds[added.index] = stream.type
                 metadata = dict(stream.metadata)
             else:
                 continue

@@ -193,7 +193,7 @@ class VideoWriter:
             finally:
                 copy.close()
             self._show_aspect(part, index)
-            self._check(part, index, copy.copied)
+            self._check(part, index, copy)
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
         try:
@@ -221,11 +221,12 @@ class VideoWriter:
             raise
         return index
 
-    def _check(self, part: Path, index: int, copied: Mapping[int, int]) -> None:
+    def _check(self, part: Path, index: int, copy: StreamCopy) -> None:
         base = self._like.time_base
         shown = sorted(packet for segment in self._segments.closed for packet in segment.packets)
         end = shown[-1][0] + shown[-1][1]
-        shift = check_result(part, index, [packet[0] * base for packet in shown], end * base, copied)
+        times = [packet[0] * base for packet in shown]
+        shift = check_result(part, index, times, end * base, copy.copied, copy.kinds)
         if abs(shift) > Fraction(1, 1000):
             self.notes.append(f"{self.path.suffix} begins at zero here: all streams are {float(shift):.3f} s later")
 

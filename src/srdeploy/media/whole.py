@@ -13,13 +13,20 @@ _ROUNDED = Fraction(1, 1000)
 """Matroska keeps milliseconds, and some containers begin at zero."""
 
 
-def check_result(part: Path, index: int, times: list[Fraction], end: Fraction, copied: Mapping[int, int]) -> Fraction:
+def check_result(
+    part: Path,
+    index: int,
+    times: list[Fraction],
+    end: Fraction,
+    copied: Mapping[int, int],
+    kinds: Mapping[int, str],
+) -> Fraction:
     """By how much (seconds) all of `part` is later than it was meant.
 
     Raises OutputError unless it has every frame at its time and every copied packet.
 
     index: the stream of the video whose frames are shown at `times` (seconds, sorted), the last one until `end`.
-    copied: how many packets went into each other stream.
+    copied: how many packets went into each other stream. kinds: what each of them is ("audio", ...).
     """
     found: list[Fraction] = []
     last = Fraction(0)
@@ -32,7 +39,7 @@ def check_result(part: Path, index: int, times: list[Fraction], end: Fraction, c
             if packet.stream_index == index and packet.pts is not None and packet.time_base:
                 found.append(packet.pts * packet.time_base)
                 last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
-        kinds: dict[int, Any] = {stream.index: stream.type for stream in container.streams}
+        there: dict[int, Any] = {stream.index: stream.type for stream in container.streams}
         video: Any = container.streams[index]
         if (
             video.duration and video.start_time is not None
@@ -48,9 +55,12 @@ def check_result(part: Path, index: int, times: list[Fraction], end: Fraction, c
     # A last frame without a duration lasts as long as a container says.
     if end > times[-1] and abs(last - shift - end) > 2 * _ROUNDED:
         raise _unlike(part, f"an end at {float(last):.4f} s, not {float(end):.4f} s")
+    for stream, kind in kinds.items():
+        if there.get(stream) != kind:
+            raise _unlike(part, f"{there.get(stream, 'nothing')} as stream {stream} where {kind} was copied")
     for stream, count in copied.items():
         # MP4 fills the gaps between subtitles with empty ones.
-        if packets[stream] < count or (packets[stream] > count and kinds.get(stream) != "subtitle"):
+        if packets[stream] < count or (packets[stream] > count and there.get(stream) != "subtitle"):
             raise _unlike(part, f"{packets[stream]} packets in stream {stream} where {count} were copied")
     return shift
 
