@@ -150,8 +150,8 @@ def _find_path(path: Path, pixels: str, folder: Path) -> Path:
 
 def _missing(path: Path, folder: Path) -> str:
     return (
-        f"no such file: {path}; type -m and one of {_listed(names(folder))}, or make one: srdeploy export "
-        "theirs.onnx or theirs.pth"
+        f"no such file: {path}; shipped models: {_listed(names(folder))}; type -m and one of them, or make a file: "
+        "srdeploy export theirs.onnx or theirs.pth"
     )
 
 
