@@ -36,3 +36,12 @@ def test_an_interrupt_ends_those_in_other_threads(tmp_path: Path, monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         list(folders.run_jobs(jobs, Fit(), Choices(), lambda *_: None, lambda *_: None))  # type: ignore[arg-type]
     assert sorted(begun) == ["0.png", "1.png", "2.png"]
+
+
+def test_results_that_are_being_made_are_no_sources(tmp_path: Path) -> None:
+    for name in ("a.mp4", ".a_x4.mp4.part/result.mp4", ".f_%03d.png.part/f_001.png", "inner/.b.mkv.part/result.mkv"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"\0" * 64)
+    jobs = folders.plan_jobs([tmp_path], None, "x4")
+    assert [job.input for job in jobs] == [tmp_path / "a.mp4"]

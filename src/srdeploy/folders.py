@@ -25,6 +25,8 @@ SMALL = 4 << 20
 """Pixels of a picture that is done beside others. Larger ones go alone, so that memory holds one of them."""
 
 _PART = re.compile(r"\..*\.part\.\w+")
+_WORK = re.compile(r"\..*\.part")
+"""Folders in which a result is being made, or was when its run was stopped."""
 
 
 def plan_jobs(inputs: Iterable[Path], out: Path | None, label: str) -> list[Job]:
@@ -71,7 +73,7 @@ def _walk(folder: Path, out: Path) -> Iterator[Job]:
 
     found = False
     for place, folders, names in os.walk(folder, onerror=refused):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not _WORK.fullmatch(name))
         here = Path(place)
         if own is not None and own in (here.resolve(), *here.resolve().parents):
             continue

@@ -16,7 +16,7 @@ SMALL = ("-m", "espcn-x2", "--threads", "1")
 
 def piped(data: bytes, *arguments: object) -> subprocess.CompletedProcess[bytes]:
     words = [str(a) for a in arguments]
-    return subprocess.run([*RUN, *words, *SMALL], input=data, capture_output=True, timeout=120, check=False)
+    return subprocess.run([*RUN, *words, *SMALL], input=data, capture_output=True, timeout=600, check=False)
 
 
 def ffmpeg_bytes(words: str, data: bytes | None = None) -> bytes:
