@@ -67,6 +67,10 @@ _PARAMETERS: Mapping[str, tuple[int, ...]] = {
 }
 
 
+_OPTIMIZED = 3 << 26
+"""Samples of a JPEG whose Huffman tables are optimised: that holds all coefficients, twice the memory of the pixels."""
+
+
 def format_of(path: Path) -> Format:
     """The format that the suffix of `path` names. Raises OutputError for one that is not written."""
     found = FORMATS.get(path.suffix.lower())
@@ -174,6 +178,8 @@ def _coded(path: Path, extension: str, pixels: Pixels, blocks: dict[int, bytes])
     parameters = list(_PARAMETERS[extension])
     if extension == ".tiff" and pixels.dtype == np.float32:
         parameters[-1] = 1  # floats have no differences that a plain reader knows
+    if extension == ".jpg" and pixels.size > _OPTIMIZED:
+        parameters[-1] = 0
     metadata: list[Any] = [np.frombuffer(block, np.uint8)[None] for block in blocks.values()]
     chatter: list[str] = []
     try:
