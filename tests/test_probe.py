@@ -154,6 +154,15 @@ def _pooled(model: Any) -> None:
     model.graph.node.append(onnx.helper.make_node("GlobalAveragePool", ["before"], ["sr"]))
 
 
+def _bomb(model: Any) -> None:
+    """32 GiB of zeros, of which the largest is added."""
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1 << 33]), "many"))
+    model.graph.node[-1].output[0] = "before"
+    model.graph.node.append(onnx.helper.make_node("ConstantOfShape", ["many"], ["zeros"]))
+    model.graph.node.append(onnx.helper.make_node("ReduceMax", ["zeros"], ["largest"], keepdims=0))
+    model.graph.node.append(onnx.helper.make_node("Add", ["before", "largest"], ["sr"]))
+
+
 def _smaller(model: Any) -> None:
     model.graph.node[-1].output[0] = "big"
     model.graph.node.append(onnx.helper.make_node("AveragePool", ["big"], ["sr"], kernel_shape=[4, 4], strides=[4, 4]))
@@ -181,6 +190,7 @@ def _loop(model: Any) -> None:
 
 UNSUITABLE: dict[str, tuple[Callable[[Any], None], str]] = {
     "classifier": (_pooled, "enlarge by a whole number"),
+    "bomb": (_bomb, "alloc|GiB"),
     "two inputs": (lambda m: m.graph.input.add().CopyFrom(onnx.helper.make_tensor_value_info("extra", FLOAT, [1])),
                    "2 inputs"),
     "video": (_video, "video"),

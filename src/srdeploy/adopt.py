@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from srdeploy.backends.ort import open_graph, run_graph
 from srdeploy.bounded import memory_bounded
-from srdeploy.errors import ModelError
+from srdeploy.errors import ModelError, OutOfMemory
 from srdeploy.graph.constants import with_constants_folded
 from srdeploy.graph.facts import Facts, facts_of
 from srdeploy.graph.files import Model, at_our_opset, border, load_model, parse_model
@@ -126,12 +126,19 @@ def _runner(model: Model, levels: bool, spare: int) -> Network:
     """A graph of any form as a function from its pixels to its pixels, bounded in memory; levels: it takes uint8."""
     value_in, value_out = border(model, "the network")
     kind = np.uint8 if levels else np.float32
-    with memory_bounded(spare):
-        run = open_graph(model.SerializeToString())
+    too_much = f"the graph takes more than {spare >> 30} GiB for small pictures; srdeploy exports what takes less"
+    try:
+        with memory_bounded(spare):
+            run = open_graph(model.SerializeToString())
+    except MemoryError:
+        raise ModelError(too_much) from None
 
     def theirs(values: Planes) -> Planes:
-        with memory_bounded(spare):
-            return run({value_in.name: values.astype(kind)})[value_out.name]
+        try:
+            with memory_bounded(spare):
+                return run({value_in.name: values.astype(kind)})[value_out.name]
+        except (MemoryError, OutOfMemory):
+            raise ModelError(too_much) from None
 
     return theirs
 
