@@ -37,7 +37,7 @@ def test_interrupted(samples: Path, tmp_path: Path) -> None:
 def test_interrupted_while_starting(seconds: float, samples: Path, tmp_path: Path) -> None:
     """Importing takes a moment; whenever it comes, Ctrl-C shows no traceback."""
     clip = Path(shutil.copy(samples / "clip.mp4", tmp_path / "clip.mp4"))
-    begun = "import sys; sys.stderr.write('!'); sys.stderr.flush(); from srdeploy.cli import main; main()"
+    begun = "import sys; from srdeploy.cli import main; sys.stderr.write('!'); sys.stderr.flush(); main()"
     process = subprocess.Popen(
         [sys.executable, "-c", begun, "run", str(clip), "--threads", "1"],
         stderr=subprocess.PIPE,
