@@ -46,7 +46,7 @@ def find(
 
     Raises ModelError when there is no such model, scale, precision or file, or the file is a checkpoint.
     """
-    if model is not None and _is_path(model):
+    if model is not None and is_path(model):
         return _find_path(Path(model), pixels, folder)
     name = resolve(model, scale, folder)
     inner = ".float" if pixels == "float" else ""
@@ -71,7 +71,7 @@ def find(
 def family(model: str | None, folder: Path = MODELS) -> dict[int, str]:
     """The shipped names of a family by scale, for a family's name or None (the default's); {} for anything else."""
     wanted = _family(DEFAULT) if model is None else model
-    if _is_path(wanted):
+    if is_path(wanted):
         return {}
     return {int(name.rpartition("-x")[2]): name for name in names(folder) if _family(name) == wanted != name}
 
@@ -155,7 +155,7 @@ def _missing(path: Path, folder: Path) -> str:
     )
 
 
-def _is_path(model: str) -> bool:
+def is_path(model: str) -> bool:
     """Whether the text is meant as a path: it has a folder in it or is one, or has the suffix of a file that we know.
 
     A bare word is a name even where a file of that name exists, so that what `-m espcn-x4` means does not depend on

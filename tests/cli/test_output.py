@@ -14,7 +14,7 @@ COMMAND = [sys.executable, "-m", "srdeploy"]
 def test_ascii_output_takes_any_name(samples: Path, tmp_path: Path) -> None:
     source = shutil.copy(samples / "owl.png", tmp_path / "ü.png")
     done = subprocess.run(
-        [*COMMAND, "run", str(source), "--threads", "1"],
+        [*COMMAND, "run", str(source), "--threads", "1", "--precision", "fp32"],
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
         capture_output=True,
         text=True,

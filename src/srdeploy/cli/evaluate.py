@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from srdeploy.cli.answer import expected_errors, note, print_json, say
-from srdeploy.cli.options import Backend, Device, Json, Precision, Threads, path_of
+from srdeploy.cli.options import Backend, Device, Json, Threads, path_of
 from srdeploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results of --save and --csv.")] = False,
     backend: Backend = "auto",
     device: Device = "auto",
-    precision: Precision = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "fp16", "bf16", "int8"] | None,
+        typer.Option("--precision", help="Default: fp32, or what a file is; auto measures what `run` would take."),
+    ] = None,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -59,6 +62,7 @@ def evaluate(
     Example: srdeploy eval espcn-x4 --data test/set5 --baseline bicubic
     """
     with expected_errors(as_json):
+        from srdeploy import zoo
         from srdeploy.evaluate import Save, check_csv, metrics_named, write_csv
         from srdeploy.evaluate import evaluate as measure
         from srdeploy.upscale import open_upscaler
@@ -74,9 +78,9 @@ def evaluate(
         def opened(model: str, at: int | None) -> _Candidate:
             if model == "bicubic":
                 return _Candidate("bicubic", at, "bicubic")
-            upscaler = open_upscaler(
-                model, scale=at, backend=backend, device=device, precision=precision, threads=threads
-            )
+            # A name means the network itself, whatever `run` would take on this machine.
+            chosen = precision or ("auto" if zoo.is_path(model) else "fp32")
+            upscaler = open_upscaler(model, scale=at, backend=backend, device=device, precision=chosen, threads=threads)
             return _Candidate(upscaler.session.path.name, upscaler.scale, upscaler)
 
         def score(one: _Candidate, keep: "Save | None") -> "Evaluation":
