@@ -10,7 +10,7 @@ from typing import Any, Literal
 from srdeploy import zoo
 from srdeploy.adopt import Adopted, adopt_net, adopt_onnx
 from srdeploy.calibration import calibration_pairs
-from srdeploy.errors import MissingExtra, ModelError, OutputError, ParityError
+from srdeploy.errors import InputError, MissingExtra, ModelError, OutputError, ParityError
 from srdeploy.graph.facts import Facts, facts_of
 from srdeploy.graph.files import Model, load_model, parse_model, read_spec, stamp_and_save
 from srdeploy.graph.narrow import rows_apart
@@ -277,7 +277,10 @@ def _with_losses(file: ExportedFile, data: Path | None) -> ExportedFile:
     if data is None:
         return file
     facts = file.spec
-    pairs = calibration_pairs(data, facts.channels, facts.scale, facts.multiple)
+    try:
+        pairs = calibration_pairs(data, facts.channels, facts.scale, facts.multiple)
+    except InputError:  # pictures that are enough for the proof, and too small to be made smaller
+        return file
     spec = replace(facts, quality_loss_db=engine_losses(file.path, pairs))
     return replace(file, spec=spec, bytes=stamp_and_save(load_model(file.path), spec, file.path))
 
