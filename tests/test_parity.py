@@ -164,7 +164,7 @@ def test_files_of_the_wrong_kind(reference: Path, tmp_path: Path) -> None:
     (tmp_path / "net.pth").write_bytes(b"\x80\x04")
     with pytest.raises(ModelError, match="not an exported"):
         check_file(tmp_path / "net.pth", reference, pictures=PICTURES)
-    with pytest.raises(ModelError, match="neither"):
+    with pytest.raises(ModelError, match="no checkpoint"):
         check_file(path, tmp_path / "net.pth", pictures=PICTURES)
     with pytest.raises(ModelError, match="srdeploy export"):
         check_file(reference, path, pictures=PICTURES)

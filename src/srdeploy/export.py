@@ -22,7 +22,7 @@ from srdeploy.picture import Pixels
 from srdeploy.quantize import Quantized, quantize
 from srdeploy.recipe import load_recipe
 from srdeploy.spec import METADATA_KEY, ModelSpec, Parity, PixelKind, Precision
-from srdeploy.trial import SIGNED, UNSIGNED
+from srdeploy.trial import SIGNED, UNSIGNED, Form
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,17 @@ def export(
     """
     if out.exists() and not out.is_dir():
         raise OutputError(f"-o {out} is a file; type -o and a folder for the files")
-    if source is not None and Path(source).suffix.lower() == ".toml":
+    release = source is not None and Path(source).suffix.lower() == ".toml"
+    if source is not None and release:
         recipe = load_recipe(Path(source), ReleaseRecipe)
         calibrate = _calibration(Path(source), recipe, calibrate)
         source, precisions, float_files = str(_weights(Path(source), recipe)), recipe.precisions, recipe.float_files
     integers = _wants_int8(precisions, calibrate)
     opened = _open_source(source, size)
     pictures = pictures_for(opened.facts, data)
-    small = _quantized(opened, calibrate, pictures) if integers else {}
+    # Engines are built where they run, and their graph with them: it is in no release.
+    forms = {"int8": UNSIGNED} if release else {"int8": UNSIGNED, "int8-trt": SIGNED}
+    small = _quantized(opened, calibrate, pictures, forms) if integers else {}
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -285,7 +288,9 @@ def _with_losses(file: ExportedFile, data: Path | None) -> ExportedFile:
     return replace(file, spec=spec, bytes=stamp_and_save(load_model(file.path), spec, file.path))
 
 
-def _quantized(source: _Source, calibrate: Path | None, proof: dict[str, Pixels]) -> dict[str, Quantized]:
+def _quantized(
+    source: _Source, calibrate: Path | None, proof: dict[str, Pixels], forms: dict[str, Form]
+) -> dict[str, Quantized]:
     """By kind of file, "int8" and "int8-trt"."""
     facts, extremes = source.facts, list(proof.values())
     pairs = calibration_pairs(calibrate, facts.channels, facts.scale, facts.multiple)
@@ -294,7 +299,7 @@ def _quantized(source: _Source, calibrate: Path | None, proof: dict[str, Pixels]
             f"int8 is fitted to the {len(pairs)} pictures that ship; for your own type --calibrate and their folder"
         )
     found = {}
-    for kind, form in (("int8", UNSIGNED), ("int8-trt", SIGNED)):
+    for kind, form in forms.items():
         small = found[kind] = quantize(source.graph, facts, pairs, extremes, form)
         lost = f"{small.loss_db:.3f} dB of PSNR lost on {small.pictures} pictures"
         source.notes.append(f"{small.how(kind)}; {lost}")

@@ -12,6 +12,7 @@ import pytest
 
 ELSEWHERE = {
     "python3 scripts/check": "it is what runs this test",
+    "python3 scripts/docs": "tests/laws/test_docs.py builds the site",
     "pip install '.[cpu]'": "the demo's environment is made so",
     "pip install '.[cpu,train]'": "this environment is made so",
     "pip install '.[cpu,serve]'": "this environment is made so",

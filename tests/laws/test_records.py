@@ -30,7 +30,7 @@ def test_release_recipes_are_true_of_what_ships(path: Path) -> None:
     weights = (path.parent / recipe.weights).read_bytes()
     assert hashlib.sha256(weights).hexdigest() == recipe.weights_sha256
     for precision in recipe.precisions:
-        for inner in ("", "-trt") if precision == "int8" else ("", ".float"):
+        for inner in ("",) if precision == "int8" else ("", ".float"):
             assert (zoo.MODELS / f"{recipe.name}.{precision}{inner}.onnx").is_file()
     assert (path.with_suffix(".md")).is_file(), "a model card stands beside its recipe"
 
@@ -58,7 +58,9 @@ def test_the_wheels_files(tmp_path: Path) -> None:
         text=True,
     ).stdout.splitlines()
     assert names == {str(Path(name).relative_to("src")) for name in tracked if (REPOSITORY / name).exists()}
-    assert all((source / name).suffix in (".py", ".typed", ".onnx", ".safetensors", ".png", ".npz") for name in names)
+    assert all(
+        (source / name).suffix in (".py", ".typed", ".onnx", ".safetensors", ".png", ".html", ".npz") for name in names
+    )
     assert "srdeploy/models/espcn-x4.fp32.onnx" in names
     assert "srdeploy/models/espcn-x4.fp16.onnx" in names
     assert wheel.stat().st_size < 20_000_000

@@ -65,5 +65,7 @@ def test_a_report_can_be_made_again(repository: Path, shared: Path) -> None:
 
     for name in zoo.names():
         report = json.loads((repository / "benchmarks/reports/quality" / f"{name}.fp32.set5.json").read_text())
-        again = evaluate(open_model(name), shared / "data" / "test" / "set5", report["scale"], metrics=("psnr_y",))
+        again = evaluate(
+            open_model(name, precision="fp32"), shared / "data" / "test" / "set5", report["scale"], metrics=("psnr_y",)
+        )
         assert abs(again.mean["psnr_y"] - report["mean"]["psnr_y"]) < 0.001
