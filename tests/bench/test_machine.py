@@ -51,8 +51,8 @@ def test_energy_is_read_where_linux_tells(tmp_path: Path) -> None:
 
 
 def test_time_is_told_apart_from_processor_time() -> None:
-    result, clock, processor = timed(lambda: time.sleep(0.05) or "slept")
-    assert result == "slept" and clock >= 50 and processor < 40
+    result, clock, processor = timed(lambda: time.sleep(0.2) or "slept")
+    assert result == "slept" and clock >= 199 and processor < clock
 
 
 def test_work_is_counted_as_by_hand(foreign_rgb: Callable[[int, int, float], object]) -> None:
