@@ -115,6 +115,8 @@ def _fastest(model: str | None, scale: int | None, backend: str, device: str) ->
             continue
         path = plain if precision == "bf16" else plain.with_name(plain.name.replace(".fp32.", f".{precision}."))
         loss = _loss(path, engine, precision) if path.is_file() else None
+        if precision == "int8" and loss is not None and path.stat().st_size > 0.9 * plain.stat().st_size:
+            continue  # so many channels in parts that the integers are no faster (fast-x2; benchmarks/reports/cpu)
         if loss is None or loss > LOSS_DB or not is_usable(engine):
             continue
         why = (
