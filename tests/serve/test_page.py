@@ -1,0 +1,99 @@
+"""The page of the service in a real browser: upload a picture, slide, download; and what goes wrong."""
+
+import base64
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi")
+_SPEC = importlib.util.spec_from_file_location("browser", Path(__file__).parents[1] / "page" / "browser.py")
+assert _SPEC is not None and _SPEC.loader is not None
+browser = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(browser)
+
+
+@pytest.fixture
+def tab(tmp_path: Path) -> Iterator[Any]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium is installed")
+    with browser.Browser(chromium, tmp_path / "profile") as opened:
+        yield opened
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    command = [sys.executable, "-m", "srdeploy", "serve", "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    yield process.stderr.readline().strip()
+    process.kill()
+    process.wait()
+    process.stderr.close()
+
+
+def _open(tab: Any, address: str, width: int, height: int) -> None:
+    tab.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+    tab.send("Page.navigate", url=address)
+    tab.wait("document.querySelectorAll('#model option').length > 0")
+
+
+def _choose(tab: Any, path: Path) -> None:
+    tab.send("DOM.enable")
+    root = tab.send("DOM.getDocument")["root"]["nodeId"]
+    node = tab.send("DOM.querySelector", nodeId=root, selector="#file")["nodeId"]
+    tab.send("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
+
+
+def _keep(tab: Any, name: str) -> None:
+    """The screenshot as a file for people, where SRDEPLOY_SCREENSHOTS names a folder."""
+    if folder := os.environ.get("SRDEPLOY_SCREENSHOTS"):
+        data = tab.send("Page.captureScreenshot", format="png")["data"]
+        (Path(folder) / name).write_bytes(base64.b64decode(data))
+
+
+@pytest.mark.parametrize("size", [(1280, 900), (390, 844)], ids=["desktop", "phone"])
+def test_upload_enlarge_slide_download(
+    tab: Any, address: str, size: tuple[int, int], samples: Path, tmp_path: Path
+) -> None:
+    _open(tab, address, *size)
+    assert tab.value("document.getElementById('model').value") == "espcn-x4"
+    _choose(tab, samples / "owl.png")
+    tab.wait("!document.getElementById('view').hidden || document.getElementById('error').textContent")
+    assert tab.value("document.getElementById('error').textContent") == ""
+    assert "1 frame in" in tab.value("document.getElementById('status').textContent")
+    assert tab.value("document.getElementById('after').naturalWidth") == 1280
+    assert tab.value("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the screen"
+    before = tab.screenshot()
+    tab.value("{ const s = document.getElementById('slider'); s.value = 95; s.dispatchEvent(new Event('input')) }")
+    tab.value("document.getElementById('view').offsetHeight")
+    assert np.count_nonzero(before != tab.screenshot()) > 1000, "the slider shows more of the picture before"
+    _keep(tab, f"serve-{size[0]}.png")
+    assert tab.value("document.getElementById('download').download") == "owl_x4.png"
+    read = """fetch(document.getElementById('download').href).then((r) => r.blob()).then((b) => new Promise((done) => {
+        const reader = new FileReader(); reader.onload = () => done(reader.result); reader.readAsDataURL(b); }))"""
+    got = tab.send("Runtime.evaluate", expression=read, awaitPromise=True, returnByValue=True)["result"]["value"]
+    result = tmp_path / "owl_x4.png"
+    command = [sys.executable, "-m", "srdeploy", "run", str(samples / "owl.png"), "-o", str(result), "-q"]
+    subprocess.run(command, check=True)
+    assert base64.b64decode(got.partition(",")[2]) == result.read_bytes()
+    asked = [e["params"]["request"]["url"] for e in tab.events if e["method"] == "Network.requestWillBeSent"]
+    assert all(url.startswith((address, "data:", "blob:")) for url in asked), "it works without internet"
+
+
+def test_what_is_no_picture_is_told(tab: Any, address: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("a picture is worth a thousand words\n" * 20)
+    _open(tab, address, 1280, 900)
+    _choose(tab, tmp_path / "notes.png")
+    tab.wait("document.getElementById('error').textContent")
+    assert re.search("text file, not a picture", tab.value("document.getElementById('error').textContent"))
+    assert tab.value("document.getElementById('view').hidden && document.getElementById('download').hidden")
