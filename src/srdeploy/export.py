@@ -301,8 +301,7 @@ def _quantized(
     found = {}
     for kind, form in forms.items():
         small = found[kind] = quantize(source.graph, facts, pairs, extremes, form)
-        lost = f"{small.loss_db:.3f} dB of PSNR lost on {small.pictures} pictures"
-        source.notes.append(f"{small.how(kind)}; {lost}")
+        source.notes.append(f"{small.how(kind)}; {small.loss_db:.3f} dB of PSNR lost on {small.pictures} pictures")
     return found
 
 

@@ -41,6 +41,7 @@ def _network(row: Row, folder: Path) -> Subject:
             path, spec.channels, row.height, row.width, threads, Path(tempfile.mkdtemp(dir=folder))
         ),
     }
+    enlarge = opened[row.backend]()  # before its version is asked for: a missing library names its extra
     facts = {
         "model": name,
         "backend": row.backend,
@@ -50,7 +51,7 @@ def _network(row: Row, folder: Path) -> Subject:
         "tile": "none",
         "version": version(_DISTRIBUTIONS[row.backend]) if row.backend in _DISTRIBUTIONS else None,
     }
-    return network_subject(row, opened[row.backend](), spec.channels, spec.scale, facts, path)
+    return network_subject(row, enlarge, spec.channels, spec.scale, facts, path)
 
 
 _DISTRIBUTIONS = {
