@@ -88,7 +88,8 @@ def test_the_committed_report_is_complete_and_of_what_ships() -> None:
     if not path.is_file():
         pytest.skip("the parity report is not drawn yet")
     report = json.loads(path.read_text())
-    found = {(row["file"], row["backend"]): row for row in report["parity"]}
+    # bf16 lives in no file: where it loses too much its row says so, and `auto` does not take it.
+    found = {(row["file"], row["backend"]): row for row in report["parity"] if row["precision"] != "bf16"}
     for path in _shipped():
         for engine in ("ort", "openvino"):
             row = found[path.name, engine]
