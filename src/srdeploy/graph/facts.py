@@ -154,13 +154,14 @@ def _channels(model: Model, path: str) -> int:
     shape = shape_of(value)
     if value.type.tensor_type.elem_type != onnx.TensorProto.FLOAT or len(shape) != 4:
         raise ModelError(f"{path} does not take a float picture (N, C, H, W); srdeploy exports networks that do")
-    channels = shape[1] or _first_kernel(model, value.name)
+    channels = shape[1] or first_kernel(model, value.name)
     if channels not in (1, 3):
         raise ModelError(f"{path} takes {channels or 'a free number of'} channels; srdeploy knows 1 (luma) and 3 (RGB)")
     return channels
 
 
-def _first_kernel(model: Model, name: str) -> int | None:
+def first_kernel(model: Model, name: str) -> int | None:
+    """Input channels of the first convolution that takes the value `name`; None where there is none."""
     shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Conv" and node.input[0] == name and node.input[1] in shapes:

@@ -6,6 +6,7 @@ import numpy as np
 
 from srdeploy.errors import ModelError
 from srdeploy.extras import require
+from srdeploy.graph.facts import first_kernel
 from srdeploy.graph.files import Model, border, cleaned, shape_of
 from srdeploy.graph.pixels import rename_border
 from srdeploy.spec import PixelForm
@@ -90,7 +91,7 @@ def check_form(model: Model, path: str) -> tuple[int, Layout, tuple[int, int] | 
     if last in (1, 3) and second not in (1, 3):
         sides = (second, third)
         return last, "NHWC", _both(*sides, path)
-    channels = second or _first_kernel(model, value.name)
+    channels = second or first_kernel(model, value.name)
     if channels not in (1, 3):
         found = f"{channels} channels" if channels else "a number of channels that it does not say"
         raise ModelError(f"{path} takes {found}; srdeploy knows 1 (luma) and 3 (RGB)")
@@ -101,14 +102,6 @@ def _both(height: int | None, width: int | None, path: str) -> tuple[int, int] |
     if (height is None) != (width is None):
         raise ModelError(f"{path} fixes one side of the picture and leaves the other free; export it with both free")
     return None if height is None or width is None else (height, width)
-
-
-def _first_kernel(model: Model, name: str) -> int | None:
-    shapes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Conv" and node.input[0] == name and node.input[1] in shapes:
-            return int(shapes[node.input[1]][1])
-    return None
 
 
 def takes_levels(model: Model) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from srdeploy.errors import ModelError
 from srdeploy.extras import require
+from srdeploy.graph.additions import Additions, names_of
 from srdeploy.graph.files import Model, border, shape_of
 from srdeploy.graph.pixels import rename_border
 from srdeploy.ranges import Range
@@ -152,9 +153,9 @@ class Int8:
         }
         self.values: dict[str, str] = {}
         self.weights = {t.name: self.onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
-        self.taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.new = Additions(names_of(model), self.nodes, self.constants, "int8_")
 
     def convert(self, show: str) -> Model:
         graph = self.model.graph
@@ -207,7 +208,7 @@ class Int8:
         if node.op_type == "Clip" and self._saturates(node):
             node.op_type = "Relu"
             del node.input[1:]
-        exact = {name: self._fresh(f"{name}_exact") for name in node.output if name in self.steps}
+        exact = {name: self.new.fresh(f"{name}_exact") for name in node.output if name in self.steps}
         node.output[:] = [exact.get(name, name) for name in node.output]
         self.nodes.append(node)
         for name, unrounded in exact.items():
@@ -226,16 +227,16 @@ class Int8:
         """A convolution that stays float though it takes 8 bits, and behind it a maximum that changes nothing: ONNX
         Runtime (1.21 and later) rounds the weights of any that it finds between a Dequantize- and a QuantizeLinear."""
         name = node.output[0]
-        node.output[0] = self._fresh(f"{name}_float")
+        node.output[0] = self.new.fresh(f"{name}_float")
         self.nodes.append(node)
-        lowest = self._constant("lowest", np.finfo(np.float32).min)
+        lowest = self.new.constant("lowest", np.finfo(np.float32).min)
         if name in self.steps:
-            self._quantize(name, self._add("Max", [node.output[0], lowest], f"{name}_exact"))
+            self._quantize(name, self.new.node("Max", [node.output[0], lowest], f"{name}_exact"))
         else:
-            self.nodes.append(self.onnx.helper.make_node("Max", [node.output[0], lowest], [name], name=f"int8_{name}"))
+            self.new.last("Max", [node.output[0], lowest], name)
 
     def _quantize(self, name: str, exact: str) -> None:
-        levels = self._add("QuantizeLinear", [exact, *self._scale_and_zero(name)], f"{name}_levels")
+        levels = self.new.node("QuantizeLinear", [exact, *self._scale_and_zero(name)], f"{name}_levels")
         if name == "output":
             self._moved(levels, to_planes=False)
         if consumers(self.model, name):  # as yet under its old name in the nodes to come
@@ -243,22 +244,22 @@ class Int8:
 
     def _dequantize(self, name: str, levels: str) -> None:
         inputs = [levels, *self._scale_and_zero(name)]
-        self.values[name] = self._add("DequantizeLinear", inputs, f"{name}_value")
+        self.values[name] = self.new.node("DequantizeLinear", inputs, f"{name}_value")
 
     def _scale_and_zero(self, name: str) -> list[str]:
         return [
-            self._constant(f"{name}_{what}", value)
+            self.new.constant(f"{name}_{what}", value)
             for what, value in zip(("scale", "zero"), self.steps[name], strict=True)
         ]
 
     def _moved(self, name: str, to_planes: bool) -> str:
         """Move the channels of a border's bytes: NHWC to NCHW, or back into "output"."""
-        last = "planes" if to_planes else None
+        last = self.new.fresh("planes") if to_planes else "output"
         if self.channels > 1:  # one channel is in its place in either layout: its sides are renamed, which is free
-            return self._add("Transpose", [name], last, perm=[0, 3, 1, 2] if to_planes else [0, 2, 3, 1])
-        axes = [self._constant("axis", np.array([axis])) for axis in ((3, 1) if to_planes else (1, 3))]
-        flat = self._add("Squeeze", [name, axes[0]], "flat")
-        return self._add("Unsqueeze", [flat, axes[1]], last)
+            return self.new.last("Transpose", [name], last, perm=[0, 3, 1, 2] if to_planes else [0, 2, 3, 1])
+        axes = [self.new.constant("axis", np.array([axis])) for axis in ((3, 1) if to_planes else (1, 3))]
+        flat = self.new.node("Squeeze", [name, axes[0]], "flat")
+        return self.new.last("Unsqueeze", [flat, axes[1]], last)
 
     def _weights(self, node: Any, scale: np.float32) -> None:
         """Put int8 weights and an int32 bias before a convolution whose input has this scale."""
@@ -286,27 +287,11 @@ class Int8:
     def _constant_value(self, node: Any, what: str, levels: Any, steps: Any) -> str:
         zero = np.zeros(len(steps), levels.dtype)
         inputs = [
-            self._constant(f"{node.name}_{what}{end}", v)
+            self.new.constant(f"{node.name}_{what}{end}", v)
             for end, v in (("", levels), ("_scale", steps), ("_zero", zero))
         ]
-        return self._add("DequantizeLinear", inputs, f"{node.name}_{what}_value", axis=0)
+        return self.new.node("DequantizeLinear", inputs, f"{node.name}_{what}_value", axis=0)
 
     def _border(self, name: str, height: str, width: str) -> Any:
         sides = ["batch", height, width, self.channels]
         return self.onnx.helper.make_tensor_value_info(name, self.onnx.TensorProto.UINT8, sides)
-
-    def _add(self, op: str, inputs: list[str], output: str | None, **attributes: Any) -> str:
-        made = "output" if output is None else self._fresh(output)
-        self.nodes.append(self.onnx.helper.make_node(op, inputs, [made], name=f"int8_{made}", **attributes))
-        return made
-
-    def _constant(self, name: str, value: Any) -> str:
-        name = self._fresh(name)
-        self.constants.append(self.onnx.numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def _fresh(self, name: str) -> str:
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name

@@ -54,4 +54,4 @@ class _Signed(Int8):
 
     def bias(self, node: Any, bias: Any, products: Any) -> str:
         """A float constant."""
-        return self._constant(f"{node.name}_bias", bias.astype(np.float32))
+        return self.new.constant(f"{node.name}_bias", bias.astype(np.float32))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from srdeploy.extras import require
+from srdeploy.graph.additions import Additions
 from srdeploy.graph.files import Model
 from srdeploy.graph.int8 import Array, consumers, grouped
 
@@ -103,7 +104,7 @@ class _Lanes(_Graph):
         super().__init__(model)
         self.model = model
         self.nodes: list[Any] = []
-        self.taken = {*self.tensors, *self.made_by, "input"}
+        self.new = Additions({*self.tensors, *self.made_by, "input"}, self.nodes, model.graph.initializer, NAME)
         self.cut: dict[str, int] = {}
 
     def convert(self) -> Model:
@@ -139,15 +140,15 @@ class _Lanes(_Graph):
         levels, scale, zero = value.input
         top, left, bottom, right = next(list(a.ints) for a in node.attribute if a.name == "pads")
         sides = np.array([0, 0, 0, left, 0, 0, 0, right + columns - width])
-        wide = self._add("Pad", [levels, self._constant("sides", sides), zero], "wide")
-        axis, one = self._constant("columns", np.array([3])), self._constant("one", np.array([1]))
+        wide = self.new.node("Pad", [levels, self.new.constant("sides", sides), zero], "wide")
+        axis, one = self.new.constant("columns", np.array([3])), self.new.constant("one", np.array([1]))
         shifted = []
         for i in range(columns):
             end = i + 1 - columns or _END
-            bounds = [self._constant(f"column_{i}_{at}", np.array([v])) for at, v in (("from", i), ("to", end))]
-            shifted.append(self._add("Slice", [wide, *bounds, axis, one], f"column_{i}"))
-        stacked = self._add("Concat", shifted, "stacked", axis=1)
-        node.input[0] = self._add("DequantizeLinear", [stacked, scale, zero], "stacked_value")
+            bounds = [self.new.constant(f"column_{i}_{at}", np.array([v])) for at, v in (("from", i), ("to", end))]
+            shifted.append(self.new.node("Slice", [wide, *bounds, axis, one], f"column_{i}"))
+        stacked = self.new.node("Concat", shifted, "stacked", axis=1)
+        node.input[0] = self.new.node("DequantizeLinear", [stacked, scale, zero], "stacked_value")
         padded = np.zeros((outputs, channels, height, columns), weight.dtype)
         padded[..., :width] = weight
         self.replace(self.made_by[node.input[1]].input[0], padded.transpose(0, 3, 1, 2).reshape(outputs, -1, height, 1))
@@ -175,28 +176,12 @@ class _Lanes(_Graph):
     def _cut(self, node: Any) -> None:
         """The first channels of a result in bytes, under the name that all of them had."""
         name = node.output[0]
-        node.output[0] = self._fresh(f"{name}_all")
+        node.output[0] = self.new.fresh(f"{name}_all")
         bounds = [
-            self._constant(f"{name}_{at}", np.array([v]))
+            self.new.constant(f"{name}_{at}", np.array([v]))
             for at, v in (("from", 0), ("to", self.cut[name]), ("axis", 1))
         ]
-        self.nodes.append(self.onnx.helper.make_node("Slice", [node.output[0], *bounds], [name], name=f"{NAME}{name}"))
+        self.new.last("Slice", [node.output[0], *bounds], name)
 
     def _weight(self, node: Any) -> Array:
         return self.array(self.made_by[node.input[1]].input[0])
-
-    def _add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        output = self._fresh(output)
-        self.nodes.append(self.onnx.helper.make_node(op, inputs, [output], name=f"{NAME}{output}", **attributes))
-        return output
-
-    def _constant(self, name: str, value: Any) -> str:
-        name = self._fresh(name)
-        self.model.graph.initializer.append(self.onnx.numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def _fresh(self, name: str) -> str:
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name

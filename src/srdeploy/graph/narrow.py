@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from srdeploy.extras import require
+from srdeploy.graph.additions import Additions, names_of
 from srdeploy.graph.files import Model, cleaned
 
 LANES = 16
@@ -35,8 +36,8 @@ class _Rewrite:
         self.onnx = require("onnx", "export")
         self.model = model
         self.weights = {t.name: self.onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
-        self.taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
         self.nodes: list[Any] = []
+        self.new = Additions(names_of(model), self.nodes, model.graph.initializer)
 
     def node(self, node: Any) -> None:
         """Take a node over, rewritten if that is worth it."""
@@ -49,22 +50,22 @@ class _Rewrite:
         outputs, _, height, width = weight.shape
         # Channel r * outputs + o of `rows` is what row r of the kernel gives to output o.
         flat = np.ascontiguousarray(weight.transpose(2, 0, 1, 3)).reshape(-1, weight.shape[1], 1, width)
-        rows = self._add(
-            node, "rows", "Conv", [node.input[0], self._constant(node, "weight", flat)], pads=[0, left, 0, right]
-        )
-        edges = self._constant(node, "edges", np.array([0, 0, top, 0, 0, 0, bottom, 0]))
-        rows = self._add(node, "padded", "Pad", [rows, edges])
-        axes = self._constant(node, "axes", np.array([1, 2]))
+        add, constant, name = self.new.node, self.new.constant, node.name
+        kernel = constant(f"{name}_weight", flat)
+        rows = add("Conv", [node.input[0], kernel], f"{name}_rows", pads=[0, left, 0, right])
+        edges = constant(f"{name}_edges", np.array([0, 0, top, 0, 0, 0, bottom, 0]))
+        rows = add("Pad", [rows, edges], f"{name}_padded")
+        axes = constant(f"{name}_axes", np.array([1, 2]))
         parts = []
         for row in range(height):
             left_out = height - 1 - row
             last = -left_out if left_out else np.iinfo(np.int64).max
-            start = self._constant(node, f"start{row}", np.array([row * outputs, row]))
-            end = self._constant(node, f"end{row}", np.array([(row + 1) * outputs, last]))
-            parts.append(self._add(node, f"row{row}", "Slice", [rows, start, end, axes]))
+            start = constant(f"{name}_start{row}", np.array([row * outputs, row]))
+            end = constant(f"{name}_end{row}", np.array([(row + 1) * outputs, last]))
+            parts.append(add("Slice", [rows, start, end, axes], f"{name}_row{row}"))
         if len(node.input) > 2 and node.input[2]:
             bias = self.weights[node.input[2]].reshape(1, -1, 1, 1)
-            parts.append(self._constant(node, "bias", bias))
+            parts.append(constant(f"{name}_bias", bias))
         self.nodes.append(self.onnx.helper.make_node("Sum", parts, [node.output[0]], name=f"{node.name}_sum"))
 
     def finish(self) -> Model:
@@ -84,22 +85,6 @@ class _Rewrite:
         outputs, inputs, height, _ = weight.shape
         gain = height * _lanes(outputs) / _lanes(height * outputs)
         return weight if gain >= WORTH and inputs >= LANES else None
-
-    def _add(self, node: Any, what: str, op: str, inputs: list[str], **attributes: Any) -> str:
-        name = self._fresh(f"{node.name}_{what}")
-        self.nodes.append(self.onnx.helper.make_node(op, inputs, [name], name=name, **attributes))
-        return name
-
-    def _constant(self, node: Any, what: str, value: Any) -> str:
-        name = self._fresh(f"{node.name}_{what}")
-        self.model.graph.initializer.append(self.onnx.numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def _fresh(self, name: str) -> str:
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
 
 
 def _lanes(channels: int) -> int:

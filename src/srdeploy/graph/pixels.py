@@ -6,6 +6,7 @@ import numpy as np
 
 from srdeploy.errors import ModelError
 from srdeploy.extras import require
+from srdeploy.graph.additions import Additions, names_of
 from srdeploy.graph.files import Model, border, cleaned, shape_of
 
 
@@ -26,7 +27,7 @@ def wrap_pixels(model: Model, quantize: bool = True) -> Model:
     if _float_planes(value_in) != channels:
         raise ModelError(f"the network takes {shape_of(value_in)[1]} channels and gives {channels}")
     build = _Border(model, channels)
-    names = {"input": build.fresh("planes"), "output": build.fresh("enlarged")}
+    names = {"input": build.new.fresh("planes"), "output": build.new.fresh("enlarged")}
     for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
@@ -105,66 +106,50 @@ class _Border:
     def __init__(self, model: Model, channels: int) -> None:
         self.onnx = require("onnx", "export")
         self.graph, self.channels = model.graph, channels
-        self.taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
+        taken = {*names_of(model), "input", "output"}
+        self.new = Additions(taken, self.graph.node, self.graph.initializer, "pixels_")
         self.uint8, self.float32 = self.onnx.TensorProto.UINT8, self.onnx.TensorProto.FLOAT
-        self.peak = self._constant("peak", np.float32(255))
+        self.peak = self.new.constant("peak", np.float32(255))
         # One channel is in its place in either layout: two nodes rename the sides, and cost nothing.
-        self.channel_axis = self._constant("channel_axis", np.array([1])) if channels == 1 else ""
-        self.last_axis = self._constant("last_axis", np.array([3])) if channels == 1 else ""
-
-    def fresh(self, name: str) -> str:
-        while name in self.taken or name in ("input", "output"):
-            name += "_"
-        self.taken.add(name)
-        return name
+        self.channel_axis = self.new.constant("channel_axis", np.array([1])) if channels == 1 else ""
+        self.last_axis = self.new.constant("last_axis", np.array([3])) if channels == 1 else ""
 
     def entry(self, planes: str) -> None:
         self.graph.input.append(self._value("input", "height", "width"))
-        levels = self._node("Cast", ["input"], "levels", to=self.float32)
+        levels = self.new.node("Cast", ["input"], "levels", to=self.float32)
         if self.channels == 1:
             levels = self._renamed(levels, self.last_axis, self.channel_axis)
         else:
-            levels = self._node("Transpose", [levels], "levels_nchw", perm=[0, 3, 1, 2])
-        self._last("Div", [levels, self.peak], planes)
+            levels = self.new.node("Transpose", [levels], "levels_nchw", perm=[0, 3, 1, 2])
+        self.new.last("Div", [levels, self.peak], planes)
 
     def exit_quantized(self, planes: str) -> None:
-        levels = self._node("Mul", [planes, self.peak], "levels_out")
-        scale = [self._constant("one", np.float32(1)), self._constant("zero", np.uint8(0))]
+        levels = self.new.node("Mul", [planes, self.peak], "levels_out")
+        scale = [self.new.constant("one", np.float32(1)), self.new.constant("zero", np.uint8(0))]
         if self.channels == 1:
             levels = self._renamed(levels, self.channel_axis, self.last_axis)
-            self._last("QuantizeLinear", [levels, *scale], "output")
+            self.new.last("QuantizeLinear", [levels, *scale], "output")
         else:  # moved as bytes, a quarter of the memory
-            levels = self._node("QuantizeLinear", [levels, *scale], "bytes")
-            self._last("Transpose", [levels], "output", perm=[0, 2, 3, 1])
+            levels = self.new.node("QuantizeLinear", [levels, *scale], "bytes")
+            self.new.last("Transpose", [levels], "output", perm=[0, 2, 3, 1])
         self.graph.output.append(self._value("output", "out_height", "out_width"))
 
     def exit_cast(self, planes: str) -> None:
-        levels = self._node("Mul", [planes, self.peak], "levels_out")
-        levels = self._node("Clip", [levels, self._constant("lowest", np.float32(0)), self.peak], "levels_clipped")
-        levels = self._node("Round", [levels], "levels_rounded")
+        levels = self.new.node("Mul", [planes, self.peak], "levels_out")
+        levels = self.new.node(
+            "Clip", [levels, self.new.constant("lowest", np.float32(0)), self.peak], "levels_clipped"
+        )
+        levels = self.new.node("Round", [levels], "levels_rounded")
         if self.channels == 1:
             levels = self._renamed(levels, self.channel_axis, self.last_axis)
         else:
-            levels = self._node("Transpose", [levels], "levels_nhwc", perm=[0, 2, 3, 1])
-        self._last("Cast", [levels], "output", to=self.uint8)  # the only uint8 tensors are the graph's own borders
+            levels = self.new.node("Transpose", [levels], "levels_nhwc", perm=[0, 2, 3, 1])
+        self.new.last("Cast", [levels], "output", to=self.uint8)  # the only uint8 tensors are the graph's own borders
         self.graph.output.append(self._value("output", "out_height", "out_width"))
 
     def _renamed(self, name: str, drop: str, insert: str) -> str:
-        flat = self._node("Squeeze", [name, drop], "flat")
-        return self._node("Unsqueeze", [flat, insert], "sides")
+        flat = self.new.node("Squeeze", [name, drop], "flat")
+        return self.new.node("Unsqueeze", [flat, insert], "sides")
 
     def _value(self, name: str, height: str, width: str) -> Any:
         return self.onnx.helper.make_tensor_value_info(name, self.uint8, ["batch", height, width, self.channels])
-
-    def _node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        output = self.fresh(output)
-        self._last(op, inputs, output, **attributes)
-        return output
-
-    def _last(self, op: str, inputs: list[str], output: str, **attributes: Any) -> None:
-        self.graph.node.append(self.onnx.helper.make_node(op, inputs, [output], name=f"pixels_{output}", **attributes))
-
-    def _constant(self, name: str, value: Any) -> str:
-        name = self.fresh(name)
-        self.graph.initializer.append(self.onnx.numpy_helper.from_array(np.asarray(value), name))
-        return name
