@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from srdeploy import export as export_module
+from srdeploy import parity
 from srdeploy import quantize as quantize_module
 from srdeploy.backends import open_session
 from srdeploy.errors import InputError, ParityError
@@ -69,6 +70,14 @@ def test_the_pictures_that_ship_are_the_default(tmp_path: Path) -> None:
     made = export(NAME, ("int8",), False, tmp_path)
     assert any("fitted to the 3 pictures that ship; for your own type --calibrate" in note for note in made.notes)
     assert [file.path.name for file in made.files] == [f"{NAME}.{kind}.onnx" for kind in ("fp32", "int8", "int8-trt")]
+
+
+@pytest.mark.usefixtures("torchless")
+def test_a_default_that_does_not_do_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(parity.TOLERANCE, ("int8", "uint8"), {"psnr_db": 90.0})  # type: ignore[index]
+    with pytest.raises(ParityError, match=r"fitted to the pictures that ship: type --calibrate DIR$"):
+        export(NAME, ("int8",), False, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("torchless")

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from srdeploy import zoo
 from srdeploy.adopt import Adopted, adopt_net, adopt_onnx
@@ -21,6 +21,7 @@ from srdeploy.parity import TOLERANCE, Check, check_file, file_hash, pictures_fo
 from srdeploy.picture import Pixels
 from srdeploy.quantize import Quantized, quantize
 from srdeploy.recipe import load_recipe
+from srdeploy.release import ReleaseRecipe
 from srdeploy.spec import METADATA_KEY, ModelSpec, Parity, PixelKind, Precision
 from srdeploy.trial import SIGNED, UNSIGNED, Form
 
@@ -52,19 +53,6 @@ class Export:
 
     files: list[ExportedFile]
     notes: list[str]
-
-
-@dataclass(frozen=True)
-class ReleaseRecipe:
-    """What ships of one model; the files in export/ are its instances. weights is relative to the recipe's folder."""
-
-    name: str
-    weights: str
-    weights_sha256: str
-    precisions: tuple[Literal["fp32", "fp16", "int8"], ...]
-    float_files: bool = True
-    calibration: str | None = None
-    """The folder, in the one that --calibrate names, of the pictures that int8 is fitted to."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +93,8 @@ def export(
     release = source is not None and Path(source).suffix.lower() == ".toml"
     if source is not None and release:
         recipe = load_recipe(Path(source), ReleaseRecipe)
-        calibrate = _calibration(Path(source), recipe, calibrate)
-        source, precisions, float_files = str(_weights(Path(source), recipe)), recipe.precisions, recipe.float_files
+        calibrate = recipe.calibration_in(calibrate, source)
+        source, precisions, float_files = recipe.weights_beside(source), recipe.precisions, recipe.float_files
     integers = _wants_int8(precisions, calibrate)
     opened = _open_source(source, size)
     pictures = pictures_for(opened.facts, data)
@@ -118,7 +106,7 @@ def export(
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".srdeploy-export-", dir=out) as folder:
             files = _make_all(opened, "fp16" in precisions, float_files, Path(folder), pictures)
-            files += [_make_int8(opened, kind, found, Path(folder), pictures) for kind, found in small.items()]
+            files += _make_int8(opened, small, Path(folder), pictures, calibrate)
             files[0] = _with_losses(files[0], data or calibrate)
             files = [_moved(file, out) for file in files]
     except OSError as error:
@@ -146,26 +134,6 @@ def _wants_int8(precisions: Collection[str], calibrate: Path | None) -> bool:
     if "int8" not in precisions and calibrate is not None:
         raise ModelError(f"asked to calibrate on {calibrate}, which is for int8 alone; type --int8 too")
     return "int8" in precisions
-
-
-def _calibration(path: Path, recipe: ReleaseRecipe, folder: Path | None) -> Path | None:
-    """The folder that a recipe calibrates on."""
-    if "int8" not in recipe.precisions:
-        return folder
-    if recipe.calibration is None:
-        raise ModelError(f'{path} lists int8 and not what it is fitted to; add: calibration = "FOLDER"')
-    if folder is None:
-        raise ModelError(f"{path} fits int8 to {recipe.calibration}; type --calibrate and the folder that holds it")
-    return folder / recipe.calibration
-
-
-def _weights(path: Path, recipe: ReleaseRecipe) -> Path:
-    """The weights that a recipe names, if they are the very bytes that it means."""
-    weights = path.parent / recipe.weights
-    found = file_hash(weights)
-    if found != recipe.weights_sha256:
-        raise ModelError(f"{path} means weights of SHA-256 {recipe.weights_sha256}, and {weights} has {found}")
-    return weights
 
 
 def _open_source(source: str | None, size: tuple[int, int] | None) -> _Source:
@@ -305,11 +273,21 @@ def _quantized(
     return found
 
 
-def _make_int8(source: _Source, kind: str, small: Quantized, folder: Path, pictures: dict[str, Pixels]) -> ExportedFile:
-    loss = {"ort/int8": round(small.loss_db, 4)}
-    spec = replace(_spec(source, "int8", "uint8"), quality_loss_db=loss, float_layers=small.kept)
+def _make_int8(
+    source: _Source, small: dict[str, Quantized], folder: Path, pictures: dict[str, Pixels], calibrate: Path | None
+) -> list[ExportedFile]:
     reference = folder / _file_name(source.facts.name, "fp32", "uint8")
-    return _make(small.model, spec, reference, folder, pictures, small.how(), kind)
+    files = []
+    for kind, found in small.items():
+        loss = {"ort/int8": round(found.loss_db, 4)}
+        spec = replace(_spec(source, "int8", "uint8"), quality_loss_db=loss, float_layers=found.kept)
+        try:
+            files.append(_make(found.model, spec, reference, folder, pictures, found.how(), kind))
+        except ParityError as error:
+            if calibrate is not None:
+                raise
+            raise ParityError(f"{error}; it was fitted to the pictures that ship: type --calibrate DIR") from None
+    return files
 
 
 def _spec(source: _Source, precision: Precision, pixels: PixelKind) -> ModelSpec:

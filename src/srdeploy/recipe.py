@@ -22,7 +22,9 @@ def load_recipe(path: Path, kind: type[T]) -> T:
         with path.open("rb") as file:
             table = tomllib.load(file)
     except FileNotFoundError:
-        raise RecipeError(f"no recipe at {path}; type the path of a .toml file, such as train/espcn-x4.toml") from None
+        raise RecipeError(
+            f"no recipe at {path}; type the path of a .toml file, such as those in train/, export/ or benchmarks/"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path} is not a readable TOML recipe: {' '.join(str(error).split())}") from None
     return recipe_from_table(table, kind, str(path))

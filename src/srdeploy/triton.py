@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from srdeploy.atomic import atomic
 from srdeploy.errors import OutputError
 from srdeploy.spec import ModelSpec
 
@@ -34,9 +35,8 @@ def add_to_repository(file: Path, spec: ModelSpec, repository: Path) -> Path:
         model.mkdir(parents=True, exist_ok=True)
         config = model / "config.pbtxt"
         if not config.exists():
-            part = model / ".config.part"
-            part.write_text(_config(name, spec, "tensorrt" if engine else "onnxruntime"), encoding="utf-8")
-            part.replace(config)
+            with atomic(config) as part:
+                part.write_text(_config(name, spec, "tensorrt" if engine else "onnxruntime"), encoding="utf-8")
         numbers = [int(path.name) for path in model.iterdir() if path.is_dir() and path.name.isdecimal()]
         inside = "model.plan" if engine else "model.onnx"
         last = model / str(max(numbers, default=0)) / inside

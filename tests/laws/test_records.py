@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from srdeploy import zoo
-from srdeploy.export import ReleaseRecipe
 from srdeploy.learn.recipes import TrainRecipe
 from srdeploy.recipe import load_recipe
+from srdeploy.release import ReleaseRecipe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TRAIN = sorted((REPOSITORY / "train").glob("*.toml"))

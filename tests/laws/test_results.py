@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from srdeploy import zoo
-from srdeploy.export import ReleaseRecipe
 from srdeploy.recipe import load_recipe
+from srdeploy.release import ReleaseRecipe
 
 
 def test_tables_are_drawn_from_the_reports(repository: Path) -> None:

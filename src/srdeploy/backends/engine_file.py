@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srdeploy.errors import ModelError, OutputError
+from srdeploy.atomic import atomic
+from srdeploy.errors import ModelError
 from srdeploy.spec import METADATA_KEY, ModelSpec, spec_from_metadata
 
 MAGIC = b"srdeploy engine 1\n"
@@ -42,14 +43,9 @@ def write_engine(path: Path, engine: EngineFile) -> int:
         "bytes": len(engine.plan),
     }
     data = MAGIC + json.dumps(header, sort_keys=True).encode() + b"\n" + engine.plan
-    temporary = path.with_name(f".{path.name}.part")
-    try:
+    with atomic(path) as part:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror}") from None
+        part.write_bytes(data)
     return len(data)
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from srdeploy.atomic import atomic
 from srdeploy.errors import OutputError
-from srdeploy.media.base import part_path
+from srdeploy.media.base import check_place
 
 
 @dataclass(frozen=True)
@@ -86,19 +87,13 @@ def write_csv(path: Path, results: Sequence[Evaluation], overwrite: bool = False
     rows.writerow(["model", "scale", "name", *results[0].images[0].scores])
     for result in results:
         rows.writerows([result.model, result.scale, image.name, *image.scores.values()] for image in result.images)
-    part = part_path(path)
-    try:
+    with atomic(path) as part:
         part.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape", newline="")
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def check_csv(path: Path, overwrite: bool) -> None:
     """Raise OutputError when `path` cannot be written, or exists and is not to be overwritten."""
-    part_path(path)
+    check_place(path)
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already; type --overwrite to replace it, or another --csv")
 

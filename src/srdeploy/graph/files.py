@@ -5,7 +5,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from srdeploy.errors import ModelError, OutputError
+from srdeploy.atomic import atomic
+from srdeploy.errors import ModelError
 from srdeploy.extras import require
 from srdeploy.spec import METADATA_KEY, ModelSpec, spec_from_metadata
 
@@ -222,13 +223,8 @@ def stamp_and_save(model: Model, spec: ModelSpec, path: Path) -> int:
     stamped.metadata_props.add(key=METADATA_KEY, value=spec.to_json())
     check(stamped, path.name)
     data: bytes = stamped.SerializeToString(deterministic=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror}") from None
+    with atomic(path) as part:
+        part.write_bytes(data)
     return len(data)
 
 

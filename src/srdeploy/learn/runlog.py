@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+from srdeploy.atomic import atomic
 from srdeploy.learn.loop import Callback, pl
 
 COLUMNS = ("epoch", "step", "loss", "psnr_db", "rate", "seconds")
@@ -35,12 +36,10 @@ class RunLog(Callback):
         row["rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         row["seconds"] = round(time.monotonic() - self.started, 1)
         self.rows.append(row)
-        temporary = self.path.with_suffix(".csv.part")
-        with temporary.open("w", newline="") as file:
+        with atomic(self.path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(self.rows)
-        temporary.replace(self.path)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the curve once the run is over or stopped."""
@@ -63,6 +62,5 @@ def draw_curve(rows: list[dict[str, Any]], path: Path) -> None:
     right.plot(epochs, [float(row["loss"]) for row in rows], color="#c06020", linewidth=0.8)
     right.set_yscale("log")
     right.set_ylabel("training loss", color="#c06020")
-    temporary = path.with_suffix(".part.png")
-    figure.savefig(temporary)
-    temporary.replace(path)
+    with atomic(path) as part:
+        figure.savefig(part)

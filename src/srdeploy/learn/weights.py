@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from srdeploy.errors import ModelError, OutputError
+from srdeploy.atomic import atomic
+from srdeploy.errors import ModelError
 from srdeploy.extras import require
 from srdeploy.learn.base import Net
 from srdeploy.learn.nets import build_net
@@ -24,13 +25,8 @@ def save_net(net: Net, path: Path, name: str, network: str) -> None:
     safetensors = require("safetensors.torch", "train")
     tensors = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
     metadata = {_METADATA_KEY: json.dumps({"name": name, "network": network, "scale": net.scale})}
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_bytes(safetensors.save(tensors, metadata))
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write the weights to {path}: {error.strerror or error}") from None
+    with atomic(path) as part:
+        part.write_bytes(safetensors.save(tensors, metadata))
 
 
 def is_ours(path: Path) -> bool:

@@ -4,15 +4,14 @@ import io
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from srdeploy.errors import OutputError
 from srdeploy.media import headers, pillow
-from srdeploy.media.base import MAX_PIXELS, part_path
+from srdeploy.media.base import MAX_PIXELS, Finishing, part_path
 from srdeploy.media.encode import encode, format_of
 from srdeploy.media.kinds import read_bytes
 from srdeploy.picture import Frame, Picture
@@ -71,7 +70,7 @@ class AnimationReader:
         self._data = b""
 
 
-class AnimationWriter:
+class AnimationWriter(Finishing):
     """An animated WebP (lossless) or PNG, of frames that are held compressed until the last; see base.Writer."""
 
     def __init__(self, path: Path, like: AnimationReader, width: int, height: int) -> None:
@@ -82,7 +81,6 @@ class AnimationWriter:
         if width * height * (like.frames or 1) > 8 * MAX_PIXELS:
             raise OutputError(f"{path} would hold {like.frames} frames of {width}x{height}; type -o with .mp4")
         self.path = path
-        self.begun = self.size = 0
         self._done = False
         self.notes: list[str] = []
         self._like, self._size = like, (width, height)
@@ -97,14 +95,6 @@ class AnimationWriter:
         self._frames.append(encode(Path("frame.png"), frame.picture))
         self._durations.append(frame.duration)
 
-    def kept(self) -> int:
-        """Nothing: an animation is written at its end."""
-        return 0
-
-    def keep_partial(self) -> Path | None:
-        """None: an animation cut short looks like a whole one."""
-        return None
-
     def finish(self) -> None:
         """Write the animation, if that is not done yet."""
         if self._done:
@@ -118,17 +108,9 @@ class AnimationWriter:
             raise OutputError(f"cannot write {self.path}: {refused.strerror or refused}") from None
         self._done = True
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self.finish()
-        finally:
-            self._part.unlink(missing_ok=True)
+    def leave(self) -> None:
+        """See base.Finishing."""
+        self._part.unlink(missing_ok=True)
 
     def _save(self) -> None:
         opaque = all(data[25] == 2 for data in self._frames)  # PNG's colour type

@@ -1,13 +1,14 @@
 """The two ends of a stream: readers give frames, writers take them."""
 
 import os
-import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from srdeploy import atomic
 from srdeploy.errors import OutputError
 from srdeploy.picture import Frame
 
@@ -91,6 +92,41 @@ class Writer(Protocol):
     ) -> None: ...
 
 
+class Finishing(ABC):
+    """What writers that cannot go on with earlier work have in common: left without an error, they finish."""
+
+    begun = 0
+    size = 0
+
+    @abstractmethod
+    def finish(self) -> None:
+        """See Writer."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Let go of everything, finished or not."""
+
+    def kept(self) -> int:
+        """Nothing."""
+        return 0
+
+    def keep_partial(self) -> Path | None:
+        """Nothing: half a result is none."""
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.finish()
+        finally:
+            self.leave()
+
+
 def partial_path(path: Path) -> Path:
     """Where the good part of a result goes whose source turned out to be damaged."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
@@ -122,9 +158,7 @@ def part_path(path: Path) -> Path:
     Raises OutputError as check_place does.
     """
     check_place(path)
-    # A name may be 255 bytes; the stem gives way so that ours fits wherever the result's own does.
-    stem = os.fsdecode(os.fsencode(path.stem)[:200])
-    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    return atomic.part_path(path)
 
 
 def work_folder(path: Path) -> Path:

@@ -136,7 +136,7 @@ def _rounded(values: Float32, dtype: npt.DTypeLike, peak: int) -> Pixels:
     """Rounded to the nearest and clipped to 0 .. peak."""
     code = cv2.CV_8U if np.dtype(dtype) == np.uint8 else cv2.CV_16U
     # OpenCV's conversion rounds and saturates in one pass.
-    multiply: Any = cv2.multiply  # its stub takes no number as the second factor; OpenCV does
+    multiply: Any = cv2.multiply  # typed for two arrays; a number as the second factor is OpenCV's too
     result: Pixels = multiply(values, 1.0, dtype=code)
     if peak < np.iinfo(result.dtype).max:
         np.minimum(result, peak, out=result)

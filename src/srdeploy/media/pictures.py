@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
+from srdeploy.atomic import atomic
 from srdeploy.errors import InputError, OutputError
-from srdeploy.media.base import MAX_PIXELS, part_path
+from srdeploy.media.base import MAX_PIXELS, Finishing, check_place, part_path
 from srdeploy.media.decode import decode, page_count
 from srdeploy.media.encode import encode, format_of, lost, takes_icc, tiff_page
 from srdeploy.media.kinds import read_bytes
@@ -35,14 +35,8 @@ def write_picture(path: Path | str, picture: Picture) -> None:
     """
     path = Path(path)
     check_picture_target(path, picture.width, picture.height, picture)
-    part = part_path(path)
-    try:
+    with atomic(path) as part:
         part.write_bytes(encode(path, picture))
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def check_picture_target(path: Path, width: int, height: int, picture: Picture) -> None:
@@ -59,7 +53,7 @@ def check_picture_target(path: Path, width: int, height: int, picture: Picture) 
         raise OutputError(f"{path.suffix} holds no alpha and the picture has it; {instead}")
     if picture.layout == "yuv":
         raise OutputError(f"{path.suffix} holds no YUV planes; convert the picture to RGB first")
-    part_path(path)
+    check_place(path)
 
 
 class PictureReader:
@@ -88,7 +82,7 @@ class PictureReader:
         self._data = b""
 
 
-class PictureWriter:
+class PictureWriter(Finishing):
     """Takes the one frame of a picture, or each page of a TIFF; see base.Writer.
 
     Refuses on opening what its format cannot hold. A page is written when it comes, so that one at a time is held.
@@ -101,7 +95,6 @@ class PictureWriter:
             )
         check_picture_target(path, width, height, like.picture)
         self.path = path
-        self.begun = self.size = 0
         self._done = False
         self._keeps_icc = takes_icc(path, like.picture)
         self.notes = lost(path, like.picture)
@@ -146,14 +139,6 @@ class PictureWriter:
             file.seek(0, 2)
         self._link = link
 
-    def kept(self) -> int:
-        """Nothing: half a picture is none."""
-        return 0
-
-    def keep_partial(self) -> Path | None:
-        """None: half a picture is none."""
-        return None
-
     def finish(self) -> None:
         """Give the file its name, if that is not done yet. Raises OutputError when pictures are missing."""
         if self._done:
@@ -169,17 +154,9 @@ class PictureWriter:
             raise OutputError(f"cannot write {self.path}: {refused.strerror or refused}") from None
         self._done = True
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self.finish()
-        finally:
-            if self._file is not None:
-                with suppress(OSError):
-                    self._file.close()
-            self._part.unlink(missing_ok=True)
+    def leave(self) -> None:
+        """See base.Finishing."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+        self._part.unlink(missing_ok=True)

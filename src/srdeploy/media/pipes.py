@@ -7,14 +7,13 @@ import sys
 import tempfile
 from collections import deque
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import av
 from av.error import FFmpegError
 
 from srdeploy.errors import OutputError
-from srdeploy.media.base import EncodeOptions, one_line
+from srdeploy.media.base import EncodeOptions, Finishing, one_line
 from srdeploy.picture import Frame
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class Carried:
         return index, packet
 
 
-class PipeWriter:
+class PipeWriter(Finishing):
     """Writes frames to standard output as they come, with the sound and all else that the format holds.
 
     The format is NUT, with raw pictures unless options.codec says otherwise; a source in Y4M goes on as Y4M.
@@ -86,7 +85,6 @@ class PipeWriter:
         from srdeploy.media.video_target import VideoTarget
 
         self.path = Path("-")
-        self.begun = self.size = 0
         self._like = like
         self._done = False
         if sys.stdout.isatty():
@@ -102,13 +100,6 @@ class PipeWriter:
         with self._errors():
             self._mux(self._stream.encode(self._target.image(frame)))
 
-    def kept(self) -> int:
-        """Nothing: it has gone."""
-        return 0
-
-    def keep_partial(self) -> None:
-        """Nothing: what was good has gone already."""
-
     def finish(self) -> None:
         """Send the rest."""
         if self._done:
@@ -121,20 +112,12 @@ class PipeWriter:
             sys.stdout.buffer.flush()
         self._done = True
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self.finish()
-        finally:
-            self._copy.close()
-            if not self._done:
-                with contextlib.suppress(FFmpegError, OSError):
-                    self._container.close()
+    def leave(self) -> None:
+        """See base.Finishing."""
+        self._copy.close()
+        if not self._done:
+            with contextlib.suppress(FFmpegError, OSError):
+                self._container.close()
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:

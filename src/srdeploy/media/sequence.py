@@ -2,19 +2,17 @@
 
 import shutil
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from srdeploy.errors import OutputError
-from srdeploy.media.base import check_place, work_folder
+from srdeploy.media.base import Finishing, check_place, work_folder
 from srdeploy.media.colour import rgb_from_yuv
 from srdeploy.media.pictures import check_picture_target, write_picture
 from srdeploy.picture import Frame, Picture
 
 
-class SequenceWriter:
+class SequenceWriter(Finishing):
     """Frames as pictures, numbered from `first` on, which get their names when all of them are there; see base.Writer.
 
     Pictures have no times and no sound. Raises OutputError when one of them exists or their format cannot hold them.
@@ -23,7 +21,6 @@ class SequenceWriter:
     def __init__(self, path: Path, width: int, height: int, depth: int, first: int, overwrite: bool) -> None:
         self.path = path
         self.notes = ["numbered pictures have neither times nor sound"]
-        self.begun = self.size = 0
         self._count, self._first, self._done = 0, first, False
         self._overwrite, self._size = overwrite, (width, height)
         check_place(self._name(first))
@@ -48,10 +45,6 @@ class SequenceWriter:
         self.size += name.stat().st_size
         self._count += 1
 
-    def kept(self) -> int:
-        """Nothing."""
-        return 0
-
     def keep_partial(self) -> Path | None:
         """Give those that are there their names."""
         if not self._count:
@@ -68,17 +61,9 @@ class SequenceWriter:
             (self._folder / name.name).replace(name)
         self._done = True
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self.finish()
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+    def leave(self) -> None:
+        """See base.Finishing."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _name(self, number: int) -> Path:
         return self.path.with_name(self.path.name % number)

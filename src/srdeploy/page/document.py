@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from srdeploy.atomic import atomic
 from srdeploy.errors import InputError, OutputError
-from srdeploy.media.base import part_path
+from srdeploy.media.base import check_place
 from srdeploy.media.encode import encode
 from srdeploy.page.pairs import Pair, Rgb
 from srdeploy.picture import Picture
@@ -24,23 +25,17 @@ def write_page(path: Path, pairs: Iterable[Pair], names: tuple[str, str], overwr
     """
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already; type --overwrite to replace it, or -o with another name")
-    part = part_path(path)
+    check_place(path)
     shown: list[Pair] = []
     head, tail = _TEMPLATE.read_text(encoding="utf-8").split(_MARK)
-    try:
-        with part.open("x", encoding="utf-8", errors="replace") as file:
-            file.write(head + "[")
-            for pair in pairs:
-                file.write((",\n" if shown else "") + _entry(pair, names))
-                shown.append(replace(pair, a=pair.a[:1, :1], b=pair.b[:1, :1]))  # their numbers, without their pixels
-            file.write("]" + tail)
+    with atomic(path, "; type another -o") as part, part.open("x", encoding="utf-8", errors="replace") as file:
+        file.write(head + "[")
+        for pair in pairs:
+            file.write((",\n" if shown else "") + _entry(pair, names))
+            shown.append(replace(pair, a=pair.a[:1, :1], b=pair.b[:1, :1]))  # their numbers, without their pixels
         if not shown:
             raise InputError("there is nothing to compare; type the paths of two pictures, two folders or two videos")
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; type another -o") from None
-    finally:
-        part.unlink(missing_ok=True)
+        file.write("]" + tail)
     return shown
 
 

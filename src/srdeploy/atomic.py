@@ -1,0 +1,32 @@
+"""Files that appear under their name whole, or not at all: written beside it under a hidden name, then renamed."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from srdeploy.errors import OutputError
+
+
+def part_path(path: Path) -> Path:
+    """A hidden name beside `path`, unlike any other, with its suffix."""
+    # A name may be 255 bytes; the stem gives way so that ours fits wherever the result's own does.
+    stem = os.fsdecode(os.fsencode(path.stem)[:200])
+    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
+
+
+@contextmanager
+def atomic(path: Path, advice: str = "") -> Iterator[Path]:
+    """Give the hidden name to write to; left without an error, it becomes `path`, which may have been there.
+
+    Left with an error, nothing is left. Raises OutputError for what the system refuses; advice: what it ends with.
+    """
+    part = part_path(path)
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}{advice}") from None
+    finally:
+        part.unlink(missing_ok=True)
