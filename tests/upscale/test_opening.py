@@ -89,6 +89,13 @@ def test_fp32_otherwise(reason: str, ship: Callable[..., Path], monkeypatch: pyt
     assert taken() == ("espcn-x2.fp32.onnx", "openvino", ())
 
 
+def test_a_file_given_by_its_path_is_what_it_is(ship: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = ship(int8=0.01) / "espcn-x2.fp32.onnx"
+    fast(monkeypatch)
+    assert taken()[0] == "espcn-x2.int8.onnx"
+    assert srdeploy.open(str(path), device="cpu", threads=1).session.path == path
+
+
 @pytest.mark.skipif(not openvino.has_bf16(), reason="this processor has no bf16")
 def test_bf16_where_it_is_fast(ship: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     folder = ship(bf16=0.002)

@@ -12,7 +12,22 @@ from rich.progress import Progress as Bars
 from srdeploy.cli.answer import escaped
 
 
-class Progress:
+class _Shown:
+    """Bars that are on the screen while it is entered."""
+
+    _bars: Bars
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+
+class Progress(_Shown):
     """A bar on standard error for the frames of the present file; nothing where that is no terminal, or when quiet."""
 
     def __init__(self, files: int, quiet: bool) -> None:
@@ -47,17 +62,8 @@ class Progress:
         so_far = f"{size / 1e6:.1f} MB" if size else ""
         self._bars.update(self._task, completed=done, total=expected, rate=rate, size=so_far)
 
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
-
-
-class BuildProgress:
+class BuildProgress(_Shown):
     """A bar on standard error for the phases of an engine's build; nothing where that is no terminal."""
 
     def __init__(self) -> None:
@@ -84,12 +90,3 @@ class BuildProgress:
             self._bars.update(self._task, description=text, completed=done, total=total or None)
 
         return tell
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()

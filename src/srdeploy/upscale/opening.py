@@ -108,7 +108,7 @@ def _fastest(model: str | None, scale: int | None, backend: str, device: str) ->
     """What "auto" takes: the first of _FASTEST that was asked for, ships, can be used here and loses little enough."""
     plain = zoo.find(model, scale, "fp32")
     on_cpu = device == "cpu" or (device == "auto" and (backend == "openvino" or not is_usable("ort", "ort cuda")))
-    if plain.parent != zoo.MODELS or not on_cpu or backend not in ("auto", "ort", "openvino"):
+    if (model is not None and zoo.is_path(model)) or not on_cpu or backend not in ("auto", "ort", "openvino"):
         return _Choice(plain, backend)
     for engine, precision in _FASTEST:
         if backend not in ("auto", engine) or not _is_fast(precision):
