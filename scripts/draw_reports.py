@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,24 @@ def _files(rows: list[Row]) -> str:
     ordered = sorted(rows, key=lambda row: -row["fps"])
     cells = [[f"{_engine(row)} {row['model']}", f"x{row['scale']}", f"{row['fps']:.1f}"] for row in ordered]
     return table(["file to file", "", "frames/s"], cells)
+
+
+def costs() -> Callable[[str], tuple[str, str]]:
+    """By a model's name, as table cells: parameters and multiply-adds; the fastest engine's time in fp32 and int8."""
+    proved, measured = report("parity"), report("cpu")
+    works = {row["model"]: row for row in proved["parity"] if row["backend"] == "pytorch"} if proved else {}
+    times: dict[tuple[str, str], float] = {}
+    for row in _networks(measured) if measured else []:
+        key = (row["model"], row["precision"])
+        times[key] = min(row["latency_ms"]["p50"], times.get(key, float("inf")))
+
+    def cells(model: str) -> tuple[str, str]:
+        row = works.get(model)
+        work = f"{row['parameters']:,} | {row['multiply_adds_per_pixel'] * FRAME / 1e9:.1f}" if row else "– | –"
+        found = [times.get((model, precision)) for precision in ("fp32", "int8")]
+        return work, " | ".join("–" if time is None else f"{time:.0f}" for time in found)
+
+    return cells
 
 
 def speed() -> str:
