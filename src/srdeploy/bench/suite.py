@@ -38,7 +38,7 @@ class Network:
 
     models: tuple[str, ...] = ()
     precisions: tuple[Precision, ...] = ("fp32",)
-    backends: tuple[Literal["auto", "ort", "openvino", "tensorrt"], ...] = ("auto",)
+    backends: tuple[Literal["auto", "ort", "ort-tensorrt", "openvino", "tensorrt"], ...] = ("auto",)
     sizes: tuple[str, ...] = ("480x270",)
     threads: tuple[int, ...] = (0,)
     batch: tuple[int, ...] = (1,)
@@ -52,7 +52,7 @@ class Video:
     file: str
     models: tuple[str, ...] = ()
     precisions: tuple[Precision, ...] = ("fp32",)
-    backends: tuple[Literal["auto", "ort", "openvino", "tensorrt"], ...] = ("auto",)
+    backends: tuple[Literal["auto", "ort", "ort-tensorrt", "openvino", "tensorrt"], ...] = ("auto",)
     threads: tuple[int, ...] = (0,)
     device: str = "auto"
 
