@@ -129,7 +129,7 @@ def run_job(
                 depths.add(picture.depth)
                 return enlarger(picture)
 
-            frames = _write(reader, enlarge, writer, choices, on_frame, interrupted)
+            frames = _write(reader, enlarge, writer, choices, on_frame, interrupted, chosen.session.at_once)
     finally:
         reader.close()
     seconds = time.perf_counter() - started
@@ -166,13 +166,19 @@ def _write(
     choices: Choices,
     on_frame: OnFrame,
     interrupted: threading.Event | None,
+    at_once: int,
 ) -> int:
     """All frames into a whole result; what stays of one that is stopped is said in the error."""
     try:
         with writer:
             try:
                 frames = upscale_stream(
-                    reader, enlarge, writer, lambda done: on_frame(done, reader.frames, writer.size), interrupted
+                    reader,
+                    enlarge,
+                    writer,
+                    lambda done: on_frame(done, reader.frames, writer.size),
+                    interrupted,
+                    at_once,
                 )
                 writer.finish()
                 return frames

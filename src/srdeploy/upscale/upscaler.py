@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from srdeploy.backends import Session
 from srdeploy.errors import InputError, ModelError, OutOfMemory
+from srdeploy.inorder import in_order
 from srdeploy.media.alpha import with_colour_under_alpha
 from srdeploy.media.colour import rgb_from_ycbcr, rgb_from_yuv, ycbcr_from_rgb, yuv_from_rgb
 from srdeploy.media.enlarge import chroma_offset, enlarge_plane, enlarge_rows
@@ -78,15 +78,7 @@ class Upscaler:
 
     def stream(self, frames: Iterable[Kind]) -> Iterator[Kind]:
         """Enlarge pictures, frames or arrays as they come, in order; the next one while its taker is at work."""
-        with ThreadPoolExecutor(1, thread_name_prefix="upscale") as pool:
-            waiting: Future[Kind] | None = None
-            for frame in frames:
-                coming = pool.submit(self, frame)
-                if waiting is not None:
-                    yield waiting.result()
-                waiting = coming
-            if waiting is not None:
-                yield waiting.result()
+        yield from in_order(self, frames, self.session.at_once)
 
     def tile_name(self, height: int, width: int) -> int | str:
         """What a picture of this size is cut by: "none", a side in input pixels, or "HxW" of a file of one size."""
