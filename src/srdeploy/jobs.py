@@ -121,6 +121,8 @@ def run_job(
     try:
         chosen = fit.upscaler_for(reader.width, reader.height)
         size = fit.size_for(reader.width, reader.height, even)
+        if even:
+            chosen.expect(reader.height, reader.width)
         with _folder(job.output.parent):
             writer = _writer(job, reader, chosen, size, choices)
             enlarger, depths = fit.enlarger(even), set[int]()

@@ -72,6 +72,10 @@ class Session(ABC):
         """The devices that compute the network, as the engine itself reports them; {"cpu"} or {"cuda:N"}."""
         return {self.device}
 
+    def free_bytes(self) -> int | None:
+        """Memory that is free on a device with memory of its own; None on the CPU."""
+        return None
+
     @abstractmethod
     def _infer(self, pixels: Pixels, out: Pixels) -> None:
         """Enlarge pixels that `run` has checked into `out`, which has the right shape and dtype, and any strides."""

@@ -97,6 +97,10 @@ class OrtSession(Session):
                 used.add("cpu" if part.ep_name == CPU else self.device)
         return used
 
+    def free_bytes(self) -> int | None:
+        """As Session."""
+        return None if self._gpu is None else self._gpu.free_bytes()
+
     def _infer(self, pixels: Pixels, out: Pixels) -> None:
         # The engine writes into the caller's array; where its layout is another, into one that is then copied.
         if self.spec.pixels == "uint8":

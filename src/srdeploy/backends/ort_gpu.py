@@ -73,7 +73,7 @@ class GpuRunner:
         # between layers: one thread computes, the others copy.
         self._thread = ThreadPoolExecutor(1, "network")
         self._slots = Slots(lambda: Cuda(index), self._prepare, self._work)
-        self.run = self._slots.run
+        self.run, self.free_bytes = self._slots.run, self._slots.free_bytes
 
     def _prepare(self, slot: Slot) -> None:
         slot.owned = binding = self._session.io_binding()

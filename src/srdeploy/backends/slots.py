@@ -118,6 +118,15 @@ class Slots:
                     cls._places.release()
         cls._places.acquire()
 
+    def free_bytes(self) -> int:
+        """The GPU's memory that is free now."""
+        cuda = self._open_cuda()
+        cuda.enter()
+        try:
+            return cuda.memory()[0]
+        finally:
+            cuda.close()
+
     def forget(self) -> None:
         """Give back the memory of all slots that wait."""
         with self._lock:

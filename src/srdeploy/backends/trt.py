@@ -62,6 +62,10 @@ class TrtSession(Session):
         self.largest = tuple(self._most[2:] if engine.spec.pixels == "float" else self._most[1:3])
         self._slots = Slots(lambda: Cuda(index), self._prepare, self._work)
 
+    def free_bytes(self) -> int | None:
+        """As Session."""
+        return self._slots.free_bytes()
+
     def _infer(self, pixels: Pixels, out: Pixels) -> None:
         floats = self.spec.pixels == "float"
         values = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) if floats else pixels)
