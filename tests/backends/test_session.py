@@ -231,8 +231,8 @@ def test_tensorrt_that_is_missing_is_named(model_file: ModelFile, monkeypatch: p
     monkeypatch.setattr(ort.ort_cuda, "driver_cuda", lambda: (13, 0))
     monkeypatch.setattr(ort.ort_cuda, "_load", fail)
     said = r"does not find libnvinfer\.so\.10, of TensorRT 10; type: pip install 'tensorrt==10\.\*'"
-    for device in ("auto", "cuda", "cuda:0"):
-        with pytest.raises(DeviceError, match=said):
+    for device, asked in (("auto", "--backend ort-tensorrt"), ("cuda:0", "--device cuda:0")):
+        with pytest.raises(DeviceError, match=f"{asked} cannot be had: .*{said}"):
             open_session(model_file(), "ort-tensorrt", device)
     with pytest.raises(DeviceError, match="--device cpu cannot be had"):
         open_session(model_file(), "ort-tensorrt", "cpu")

@@ -235,6 +235,23 @@ def test_nobody_else_computes_while_a_graph_is_captured(captured: GpuRunner, mon
     assert slots.Slots._places._value == AT_ONCE, "every place was given back"
 
 
+def test_what_cannot_be_captured_runs_without(
+    captured: GpuRunner, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Engine.run_with_iobinding
+
+    def refuse(self: Engine, binding: Engine, options: dict[str, str]) -> None:
+        if options["gpu_graph_id"] != "-1":
+            raise RuntimeError("CUDA failure 900: operation not permitted when stream is capturing")
+        whole(self, binding, options)
+
+    monkeypatch.setattr(Engine, "run_with_iobinding", refuse)
+    for _ in range(5):
+        run(captured, 8)
+    assert calls.count("graph -1") == 5
+    assert "free" not in calls
+
+
 def test_graphs_end_somewhere(captured: GpuRunner, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort_gpu, "MOST_GRAPHS", 1)
     for side in (8, 8, 8, 12, 12, 12):

@@ -234,12 +234,16 @@ def choose_device(asked: str) -> str:
     return chosen(asked, cuda_devices)
 
 
-def chosen(asked: str, find: Callable[[], list[str]]) -> str:
-    """The GPU that was asked for, of those that `find` gives; DeviceError when it is not among them."""
+def chosen(asked: str, find: Callable[[], list[str]], backend: str = "") -> str:
+    """The GPU that was asked for, of those that `find` gives; DeviceError when it is not among them.
+
+    backend: what was asked for when no device was.
+    """
     try:
         devices = find()
     except DeviceError as error:
-        raise DeviceError(f"--device {asked} cannot be had: {error}") from None
+        what = f"--backend {backend}" if asked == "auto" else f"--device {asked}"
+        raise DeviceError(f"{what} cannot be had: {error}") from None
     wanted = "cuda:0" if asked in ("auto", "cuda") else asked
     if wanted not in devices:
         raise DeviceError(f"--device {asked} cannot be had: found {', '.join(devices)}; type one of these")

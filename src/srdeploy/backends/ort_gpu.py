@@ -99,7 +99,10 @@ class GpuRunner:
             if slot.graph is not None:
                 # ONNX Runtime captures in CUDA's global mode: a call that allocates or waits, in any thread, spoils it.
                 with Slots.alone():
-                    return self._compute(slot)
+                    try:
+                        return self._compute(slot)
+                    except Exception:  # noqa: BLE001  (its statuses have no common base; what is wrong comes again below)
+                        slot.graph = None  # what cannot be captured runs as it did
         return self._compute(slot)
 
     def _compute(self, slot: Slot) -> None:

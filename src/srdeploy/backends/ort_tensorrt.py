@@ -29,7 +29,7 @@ class OrtTensorRtSession(OrtSession):
         return used
 
     def _device_for(self, asked: str) -> str:
-        return chosen("cuda" if asked == "auto" else asked, tensorrt_devices)
+        return chosen(asked, tensorrt_devices, self.name)
 
     def _providers(self, spec: ModelSpec, device: str) -> tuple[list[Any], bool]:
         options, index = BuildOptions(), index_of(device)
