@@ -121,6 +121,8 @@ def run_job(
     try:
         chosen = fit.upscaler_for(reader.width, reader.height)
         size = fit.size_for(reader.width, reader.height, even)
+        if even:
+            chosen.expect(reader.height, reader.width)
         with _folder(job.output.parent):
             writer = _writer(job, reader, chosen, size, choices)
             enlarger, depths = fit.enlarger(even), set[int]()
@@ -129,7 +131,7 @@ def run_job(
                 depths.add(picture.depth)
                 return enlarger(picture)
 
-            frames = _write(reader, enlarge, writer, choices, on_frame, interrupted)
+            frames = _write(reader, enlarge, writer, choices, on_frame, interrupted, chosen.session.at_once)
     finally:
         reader.close()
     seconds = time.perf_counter() - started
@@ -166,13 +168,19 @@ def _write(
     choices: Choices,
     on_frame: OnFrame,
     interrupted: threading.Event | None,
+    at_once: int,
 ) -> int:
     """All frames into a whole result; what stays of one that is stopped is said in the error."""
     try:
         with writer:
             try:
                 frames = upscale_stream(
-                    reader, enlarge, writer, lambda done: on_frame(done, reader.frames, writer.size), interrupted
+                    reader,
+                    enlarge,
+                    writer,
+                    lambda done: on_frame(done, reader.frames, writer.size),
+                    interrupted,
+                    at_once,
                 )
                 writer.finish()
                 return frames

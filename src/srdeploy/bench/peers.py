@@ -34,8 +34,8 @@ def _network(row: Row, folder: Path) -> Subject:
     opened: dict[str, Callable[[], Enlarge]] = {
         "onnxruntime": lambda: open_plain(path, threads),
         "torch export": lambda: _exported(name, threads, Path(tempfile.mkdtemp(dir=folder))),
-        "pytorch": lambda: _torch(name, threads, compiled=False),
-        "pytorch compiled": lambda: _torch(name, threads, compiled=True),
+        "pytorch": lambda: _torch(name, threads, row, compiled=False),
+        "pytorch compiled": lambda: _torch(name, threads, row, compiled=True),
         "opencv": lambda: open_dnn(path, threads),
         "ncnn": lambda: open_ncnn(
             path, spec.channels, row.height, row.width, threads, Path(tempfile.mkdtemp(dir=folder))
@@ -45,8 +45,8 @@ def _network(row: Row, folder: Path) -> Subject:
     facts = {
         "model": name,
         "backend": row.backend,
-        "precision": "fp32",
-        "device": "cpu",
+        "precision": row.precision,
+        "device": row.device,
         "parameters": spec.parameters,
         "tile": "none",
         "version": version(_DISTRIBUTIONS[row.backend]) if row.backend in _DISTRIBUTIONS else None,
@@ -73,12 +73,12 @@ def _exported(name: str, threads: int, folder: Path) -> Enlarge:
     return open_plain(folder / "plain.onnx", threads)
 
 
-def _torch(name: str, threads: int, compiled: bool) -> Enlarge:
+def _torch(name: str, threads: int, row: Row, compiled: bool) -> Enlarge:
     for library in ("torch", "safetensors"):
         require(library, "train")
     from srdeploy.learn.peers import open_torch
 
-    enlarge = open_torch(zoo.find_weights(name), threads, compiled)
+    enlarge = open_torch(zoo.find_weights(name), threads, compiled, row.device, row.precision == "fp16")
     if not compiled:
         return enlarge
 

@@ -94,6 +94,8 @@ def stream(source: Path | str, model: str | None = None, **options: Any) -> Iter
     """
     upscaler = open_upscaler(model, **options)
     reader = open_reader(Path(source))
+    if reader.frames != 1:
+        upscaler.expect(reader.height, reader.width)
 
     def frames() -> Iterator[Frame]:
         try:
