@@ -84,6 +84,7 @@ class Choices:
     """How existing results, damaged and large sources are treated, and how videos are encoded.
 
     start, end: seconds between which frames of a video are enlarged; None = from the first, to the last.
+    deinterlace: interlaced frames of a video become progressive ones.
     """
 
     overwrite: bool = False
@@ -93,6 +94,7 @@ class Choices:
     max_pixels: int = MAX_PIXELS
     start: float | None = None
     end: float | None = None
+    deinterlace: bool = False
 
 
 def run_job(
@@ -115,7 +117,12 @@ def run_job(
     started = time.perf_counter()
     fit = upscaler if isinstance(upscaler, Fit) else _fixed(upscaler)
     reader = open_reader(
-        job.input, max_pixels=choices.max_pixels, target=job.output, start=choices.start, end=choices.end
+        job.input,
+        max_pixels=choices.max_pixels,
+        target=job.output,
+        start=choices.start,
+        end=choices.end,
+        deinterlace=choices.deinterlace,
     )
     even = job.output.suffix.lower() in VIDEO_SUFFIXES
     try:

@@ -44,6 +44,7 @@ PICTURE = "-f lavfi -i testsrc2=size=64x48:rate=25:duration=0.6"
 SOUND = f"{PICTURE} -f lavfi -i sine=440:duration=0.6"
 LATE = f"{PICTURE} -itsoffset 0.37 -f lavfi -i sine=440:duration=0.6 -c:a aac"
 EARLY = f"{PICTURE} -itsoffset -0.1 -f lavfi -i sine=440:duration=0.6 -c:a aac"
+INTERLACED = "-vf fps=50,interlace -flags +ilme+ildct"
 TAGS = "-color_primaries bt2020 -color_trc arib-std-b67 -colorspace bt2020nc -color_range tv"
 
 # What is made by ffmpeg, and the containers of the result.
@@ -92,6 +93,9 @@ MADE: dict[str, tuple[str, str, str]] = {
         ".mp4",
         ".mp4 .mkv",
     ),
+    "interlaced, top first": (f"{SOUND} {INTERLACED} -c:v mpeg2video -bf 2 -c:a mp2", ".mkv", ".mkv"),
+    "interlaced, bottom first": (f"{SOUND} {INTERLACED} -c:v libx264 -x264-params bff=1 -c:a aac", ".mp4", ".mp4 .mkv"),
+    "interlaced, 10 bit": (f"{SOUND} {INTERLACED} -c:v prores_ks -pix_fmt yuv422p10le -c:a pcm_s16le", ".mov", ".mov"),
     "one frame": (f"{PICTURE} -frames:v 1 -c:v libx264", ".mp4", ".mp4 .mkv"),
 }
 
@@ -107,7 +111,7 @@ def assert_like(source: Path, result: Path, index: int, name: str) -> None:
 
 
 def stream_of(path: Path) -> int:
-    reader: Any = open_reader(path, target=Path("out.mkv"))
+    reader: Any = open_reader(path, target=Path("out.mkv"), deinterlace=True)
     reader.close()
     return int(reader.stream_index)
 
@@ -128,7 +132,8 @@ def test_made_clips(
     ffmpeg(arguments, source)
     for target in results.split():
         result = tmp_path / f"out{target}"
-        enlarge_file(source, result, 2, FAST if target != ".webm" else replace(FAST, preset="8"))
+        options = FAST if target != ".webm" else replace(FAST, preset="8")
+        enlarge_file(source, result, 2, options, deinterlace=name.startswith("interlaced"))
         assert_like(source, result, stream_of(source), f"{name}, {suffix} to {target}")
 
 
@@ -178,7 +183,8 @@ def compare(source: Path, result: Path, encoded: int, scale: int, millis: bool |
     for key in ("sample_aspect_ratio",):
         rows.append(_row(key, a.get(key, "1:1"), b.get(key, "1:1")))
     rows.append(_row("rotation", _rotation(a), _rotation(b)))
-    rows.append(_row("field order", a.get("field_order", "progressive"), b.get("field_order", "progressive")))
+    order, made = a.get("field_order", "progressive"), b.get("field_order", "progressive")
+    rows.append(Row("field order", order, made, made == "progressive" or made == order == "unknown"))
     rows.append(_row("HDR metadata", frame_side_data(source, encoded), frame_side_data(result, encoded)))
     for index, stream in enumerate(old["streams"]):
         if index < len(new["streams"]):

@@ -415,7 +415,7 @@ def test_interlaced_source_is_refused_with_what_to_type(tmp_path: Path, ffmpeg: 
     )
     _, error = frames_until_error(source)
     assert "interlaced" in error
-    assert "bwdif" in error
+    assert "type: --deinterlace" in error
 
 
 def test_frames_stay_valid_after_the_reader_is_closed(tmp_path: Path, ffmpeg: FFmpeg) -> None:

@@ -62,7 +62,8 @@ class Writer(Protocol):
 
     Used as a context manager: leaving without an exception finishes the file and renames it into place; leaving
     with one leaves no file. notes: what had to be changed, a sentence each, for the user.
-    begun: how many frames are there already from a run that was stopped; `write` takes those after them.
+    begun: how many frames are there already from a run that was stopped; `write` takes those after them, and the
+    reader was told to give no others.
     size: bytes of encoded frames so far, 0 where they are not counted.
     """
 

@@ -96,6 +96,7 @@ class VideoWriter:
         self.begun = segments.frames
         self.size = sum(packet[3] for segment in segments.closed for packet in segment.packets)
         if self.begun:
+            self._like.go_on(self.begun, max(segments.closed[-1].packets)[0])
             self.notes.append(f"{self.begun} frames were there already, from a run that was stopped")
 
     def __enter__(self) -> Self:

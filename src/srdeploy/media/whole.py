@@ -41,9 +41,8 @@ def check_result(
                 last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
         there: dict[int, Any] = {stream.index: stream.type for stream in container.streams}
         video: Any = container.streams[index]
-        if (
-            video.duration and video.start_time is not None
-        ):  # MP4, whose durations of single packets are steps of decoding time
+        # MP4's durations of single packets are steps of decoding time. Elsewhere a stream's is a guess from the file's.
+        if "mp4" in container.format.name and video.duration and video.start_time is not None:
             last = (video.start_time + video.duration) * video.time_base
     found.sort()
     if len(found) != len(times):
