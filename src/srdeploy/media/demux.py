@@ -1,5 +1,6 @@
 """The video stream of a source, demuxed and decoded: frames with their times, and whether all of them came."""
 
+import heapq
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -57,6 +58,7 @@ class Demuxer:
         self._demuxed = 0
         self._indexed = len(stream.index_entries) if "mp4" in self.format_names else 0
         self._frame_bytes = 0
+        self._slots: list[int] = []
 
     def _best(self) -> Any:
         stream: Any = self.container.streams.best("video")
@@ -106,9 +108,11 @@ class Demuxer:
         """The frames; on damage those that were still inside the decoder, then InputError."""
         last, step = None, 1
         for frame in self._decoded():
-            if frame.pts is None:
-                # AVI and raw streams know only decoding times, which without reordering are those of presentation.
-                frame.pts = frame.dts if frame.dts is not None else (0 if last is None else last + step)
+            if frame.pts is None and self._slots:
+                # AVI knows only the times of decoding: frames are shown at these, in their own order.
+                frame.pts = heapq.heappop(self._slots)
+            elif frame.pts is None:
+                frame.pts = 0 if last is None else last + step
             last, step = frame.pts, frame.duration or 1
             yield frame
 
@@ -132,6 +136,10 @@ class Demuxer:
                 self._demuxed += 1
                 self._frame_bytes = packet.size
                 self._due += self._is_due(packet)
+                if "avi" in self.format_names:
+                    packet.pts = None  # a guess that reordered frames show to be wrong
+                if packet.pts is None and packet.dts is not None:
+                    heapq.heappush(self._slots, packet.dts)
                 yield from decoder.decode(packet)
         except FFmpegError as error:
             fault = error
