@@ -14,6 +14,7 @@ from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.fit import Fit
 from srdeploy.media import VIDEO_SUFFIXES, EncodeOptions, is_whole, open_reader, open_writer
 from srdeploy.media.base import MAX_PIXELS, PIPE, Reader, Writer, partial_path, refuse_special
+from srdeploy.media.names import files_of, is_sequence
 from srdeploy.picture import Picture
 from srdeploy.stream import upscale_stream
 from srdeploy.upscale import Upscaler
@@ -112,7 +113,7 @@ def run_job(
     """
     if job.refused is not None:
         raise OutputError(job.refused)
-    if _is_done(job.output, choices):
+    if _is_done(job.input, job.output, choices):
         return Skipped(str(job.input), str(job.output))
     started = time.perf_counter()
     fit = upscaler if isinstance(upscaler, Fit) else _fixed(upscaler)
@@ -152,7 +153,8 @@ def _fixed(upscaler: Upscaler) -> Fit[Upscaler]:
 
 
 def _writer(job: Job, reader: Reader, upscaler: Upscaler, size: tuple[int, int], choices: Choices) -> Writer:
-    session = upscaler.session
+    # Deep pixels go through a file of their own.
+    session = upscaler.session_for(reader.depth)
     key = {
         "model": hashlib.sha256(session.path.read_bytes()).hexdigest(),
         "precision": session.arithmetic,
@@ -200,10 +202,17 @@ def _write(
         raise KeyboardInterrupt(f"{writer.kept()} frames of {writer.path} are done and kept; {_GO_ON}") from None
 
 
-def _is_done(output: Path, choices: Choices) -> bool:
+def _is_done(source: Path, output: Path, choices: Choices) -> bool:
     """Whether the result is there and is to be kept. Raises OutputError for what must not be replaced."""
     if output == PIPE:
         return False
+    if is_sequence(output):
+        return (
+            choices.resume
+            and is_sequence(source)
+            and is_whole(output)
+            and len(files_of(output)) == len(files_of(source))
+        )
     refuse_special(output)
     if output.exists() and not choices.overwrite:
         if choices.resume:

@@ -38,6 +38,7 @@ LONG = (
     "chaplin.mp4",
     "hdr10-av1.mp4",
     "sample_with_increasing_timestamps_360p.mp4",
+    "test.webm",
 )
 
 PICTURE = "-f lavfi -i testsrc2=size=64x48:rate=25:duration=0.6"

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from srdeploy.errors import InputError, OutputError
-from srdeploy.media.base import DEFAULT_OPTIONS, MAX_PIXELS, PIPE, EncodeOptions, Reader, Writer
+from srdeploy.media.base import DEFAULT_OPTIONS, MAX_PIXELS, PIPE, EncodeOptions, Reader, Writer, work_folder
 from srdeploy.media.kinds import VIDEO_SUFFIXES, is_media, result_suffix, sniff
-from srdeploy.media.names import is_sequence
+from srdeploy.media.names import files_of, is_sequence
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -74,8 +74,8 @@ def open_writer(
     """Open a result of `width` x `height` pixels; all that is not pixels comes from the source of `like`.
 
     The suffix of `path` names the format. key: what the bytes of a video depend on beside the source and the options;
-    work on a video that was stopped is gone on with when all of it is the same, and else started anew, or refused when
-    it must_go_on. overwrite: numbered pictures that exist are replaced.
+    work on one, or on numbered pictures, that was stopped is gone on with when all of it is the same, and else started
+    anew, or refused when it must_go_on. overwrite: numbered pictures that exist are replaced.
 
     Raises OutputError, before anything is computed, when the format cannot hold the size, the depth, the alpha or a
     stream of the source, or when `path` is the source itself.
@@ -93,7 +93,7 @@ def open_writer(
     if isinstance(like, VideoReader) and is_sequence(path):
         from srdeploy.media.sequence import SequenceWriter
 
-        return SequenceWriter(path, width, height, like.form.depth, like.first_number, overwrite)
+        return SequenceWriter(path, like, width, height, key, must_go_on, overwrite)
     if isinstance(like, VideoReader):
         from srdeploy.media.video_writer import VideoWriter
 
@@ -125,8 +125,13 @@ def claimed_pixels(path: Path) -> int | None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a result of an earlier run is all there: a picture is decoded, a video's packets are counted."""
+    """Whether a result of an earlier run is all there: a picture is decoded, a video's packets are counted.
+
+    Numbered pictures are when they follow each other without a gap, and none of them waits for its name.
+    """
     try:
+        if is_sequence(path):
+            return bool(files_of(path)) and not work_folder(path).exists()
         if sniff(path) == "video":
             from srdeploy.media.containers import is_whole_video
 

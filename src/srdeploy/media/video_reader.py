@@ -109,6 +109,7 @@ class VideoReader:
         self.width = int(first.width)
         self.height = int(first.height)
         self.form = pixel_format(first.format.name, self.path)
+        self.depth = self.form.depth
         self.color: ColorTags = color_of(first, chroma_location(stream))
         self.rate: Fraction | None = stream.average_rate or stream.guessed_rate
         self.sample_aspect_ratio: Fraction | None = stream.sample_aspect_ratio or None

@@ -87,18 +87,11 @@ class VideoWriter:
 
     def _go_on(self, must: bool) -> None:
         segments = self._segments
-        differences = segments.differences()
-        if must and differences and segments.frames:
-            raise OutputError(
-                f"{segments.frames} frames of {self.path} were made otherwise ({'; '.join(differences)}); type the "
-                "same again, or leave --resume out to start anew"
-            )
         with self._errors():
-            segments.begin(anew=False)
-        self.begun = segments.frames
-        self.size = sum(packet[3] for segment in segments.closed for packet in segment.packets)
+            segments.go_on(self.path, must)
+        self.begun, self.size = segments.frames, segments.size
         if self.begun:
-            self._like.go_on(self.begun, max(segments.closed[-1].packets)[0])
+            self._like.go_on(self.begun, segments.last_pts)
             self.notes.append(f"{self.begun} frames were there already, from a run that was stopped")
 
     def __enter__(self) -> Self:
