@@ -151,19 +151,6 @@ def test_a_frame_like_the_one_before_is_not_computed_again(at_once: int) -> None
     assert [int(f.picture.planes[0][0, 0]) for f in sink.got] == [i * i // 10_000 for i in range(300)]
 
 
-def test_frames_that_are_there_already_are_passed_over() -> None:
-    sink, computed = Sink(), []
-    sink.begun = 40
-
-    def enlarge(picture: Picture) -> Picture:
-        computed.append(picture)
-        return picture
-
-    assert upscale_stream(Source(50), enlarge, sink) == 50
-    assert len(computed) == 10
-    assert [f.pts for f in sink.got] == [i * i for i in range(40, 50)]
-
-
 def test_an_engine_that_takes_long_does_not_hold_up_an_interruption() -> None:
     released = threading.Event()
 

@@ -14,6 +14,7 @@ from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.fit import Fit
 from srdeploy.media import VIDEO_SUFFIXES, EncodeOptions, is_whole, open_reader, open_writer
 from srdeploy.media.base import MAX_PIXELS, PIPE, Reader, Writer, partial_path, refuse_special
+from srdeploy.media.names import files_of, is_sequence
 from srdeploy.picture import Picture
 from srdeploy.stream import upscale_stream
 from srdeploy.upscale import Upscaler
@@ -84,6 +85,7 @@ class Choices:
     """How existing results, damaged and large sources are treated, and how videos are encoded.
 
     start, end: seconds between which frames of a video are enlarged; None = from the first, to the last.
+    deinterlace: interlaced frames of a video become progressive ones.
     """
 
     overwrite: bool = False
@@ -93,6 +95,7 @@ class Choices:
     max_pixels: int = MAX_PIXELS
     start: float | None = None
     end: float | None = None
+    deinterlace: bool = False
 
 
 def run_job(
@@ -110,12 +113,17 @@ def run_job(
     """
     if job.refused is not None:
         raise OutputError(job.refused)
-    if _is_done(job.output, choices):
+    if _is_done(job.input, job.output, choices):
         return Skipped(str(job.input), str(job.output))
     started = time.perf_counter()
     fit = upscaler if isinstance(upscaler, Fit) else _fixed(upscaler)
     reader = open_reader(
-        job.input, max_pixels=choices.max_pixels, target=job.output, start=choices.start, end=choices.end
+        job.input,
+        max_pixels=choices.max_pixels,
+        target=job.output,
+        start=choices.start,
+        end=choices.end,
+        deinterlace=choices.deinterlace,
     )
     even = job.output.suffix.lower() in VIDEO_SUFFIXES
     try:
@@ -147,7 +155,8 @@ def _fixed(upscaler: Upscaler) -> Fit[Upscaler]:
 
 
 def _writer(job: Job, reader: Reader, upscaler: Upscaler, size: tuple[int, int], choices: Choices) -> Writer:
-    session = upscaler.session
+    # Deep pixels go through a file of their own.
+    session = upscaler.session_for(reader.depth)
     key = {
         "model": hashlib.sha256(session.path.read_bytes()).hexdigest(),
         "precision": session.arithmetic,
@@ -201,10 +210,17 @@ def _write(
         raise KeyboardInterrupt(f"{writer.kept()} frames of {writer.path} are done and kept; {_GO_ON}") from None
 
 
-def _is_done(output: Path, choices: Choices) -> bool:
+def _is_done(source: Path, output: Path, choices: Choices) -> bool:
     """Whether the result is there and is to be kept. Raises OutputError for what must not be replaced."""
     if output == PIPE:
         return False
+    if is_sequence(output):
+        return (
+            choices.resume
+            and is_sequence(source)
+            and is_whole(output)
+            and len(files_of(output)) == len(files_of(source))
+        )
     refuse_special(output)
     if output.exists() and not choices.overwrite:
         if choices.resume:

@@ -81,8 +81,8 @@ def upscale_stream(
     """Enlarge every frame of `reader` into `writer`; return how many it holds then.
 
     Reading, the network and writing each have a thread of their own. pts, time base and duration of each frame are
-    kept. A frame with the pixels of the one before it is not computed again; frames that the writer has from a run
-    that was stopped are only decoded. on_frame is called with the number of frames written, in the writer's thread.
+    kept. A frame with the pixels of the one before it is not computed again. on_frame is called with
+    the number of frames written, in the writer's thread.
 
     An error of the reader is raised after the frames before it have been written; one of the network or the writer is
     raised at once. The caller's `with writer` then removes what was written, or keeps it. When the calling thread is
@@ -97,9 +97,8 @@ def upscale_stream(
 
     def decode() -> None:
         try:
-            for number, frame in enumerate(reader):
-                if number >= writer.begun:
-                    decoded.put(frame)
+            for frame in reader:
+                decoded.put(frame)
         except _Stopped:
             raise
         except BaseException as error:  # noqa: BLE001  (raised in the caller's thread once the good frames are through)

@@ -18,6 +18,7 @@ Peer = Literal[
     "pytorch compiled",
     "opencv",
     "ncnn",
+    "plain script",
     "ffmpeg bicubic",
     "ffmpeg lanczos",
     "ffmpeg xbr",
@@ -59,7 +60,8 @@ class Video:
 
 @dataclass(frozen=True)
 class Peers:
-    """What a person would take instead, at the same work: networks of the same weights, or ffmpeg on the same file.
+    """What a person would take instead, at the same work: networks of the same weights, or ffmpeg or a plain script
+    (decode, ONNX Runtime, encode) on the same file.
 
     precisions, device: of PyTorch; every other peer is fp32 on the CPU.
     """
@@ -187,12 +189,16 @@ def _peer_rows(table: Peers, folder: Path) -> Iterator[Row]:
     if table.scale not in (2, 3, 4):
         raise RecipeError(f"scale is {table.scale}; type 2, 3 or 4")
     filters = [peer for peer in table.peers if peer.startswith("ffmpeg")]
-    if filters and not table.file:
-        raise RecipeError(f'peer {filters[0]!r} enlarges files; add file = "..."')
+    scripts = [peer for peer in table.peers if peer == "plain script"]
+    if (filters or scripts) and not table.file:
+        raise RecipeError(f'peer {[*filters, *scripts][0]!r} enlarges files; add file = "..."')
+    file = str(folder / table.file)
+    for model, script, thread in product(table.models or (zoo.DEFAULT,), scripts, threads):
+        yield Row("video", script, model, "fp32", "cpu", threads=thread, file=file, peer=True)
     for peer, thread in product(filters, threads):
-        file, filter_name = str(folder / table.file), peer.partition(" ")[2]
+        filter_name = peer.partition(" ")[2]
         yield Row("video", "ffmpeg", filter_name, "", "cpu", threads=thread, file=file, scale=table.scale, peer=True)
-    networks = [peer for peer in table.peers if peer not in filters]
+    networks = [peer for peer in table.peers if peer not in {*filters, *scripts}]
     for model, peer, precision, size, thread in product(
         table.models or tuple(zoo.names()), networks, table.precisions, table.sizes, threads
     ):

@@ -68,6 +68,9 @@ def run(
         str | None,
         typer.Option("--preview", metavar="TIME", help="Only the frame shown then, bicubic beside it, as a picture."),
     ] = None,
+    deinterlace: Annotated[
+        bool, typer.Option("--deinterlace", help="Make interlaced frames of a video progressive first (bwdif).")
+    ] = False,
     threads: Threads = None,
     keep_partial: Annotated[
         bool, typer.Option("--keep-partial", help="Keep the good part of a damaged video as <stem>.partial.<ext>.")
@@ -111,11 +114,12 @@ def run(
             ),
         )
         if shown is not None:
-            _preview(sources, shown, fit.upscaler_for(1, 1), target, overwrite)
+            _preview(sources, shown, fit.upscaler_for(1, 1), target, overwrite, deinterlace)
             return
         jobs = plan_jobs(sources, target, fit.label)
         encode = EncodeOptions(codec=codec, crf=crf, preset=preset)
-        outcomes = _do(jobs, fit, Choices(overwrite, resume, keep_partial, encode, max_pixels, first, last), quiet)
+        choices = Choices(overwrite, resume, keep_partial, encode, max_pixels, first, last, deinterlace)
+        outcomes = _do(jobs, fit, choices, quiet)
     _answer(outcomes, quiet, as_json)
 
 
@@ -137,12 +141,14 @@ def _fit(
     return Fit(lambda _: upscaler, (upscaler.scale,), size)
 
 
-def _preview(sources: list[Path], at: float, upscaler: "Upscaler", out: Path | None, overwrite: bool) -> None:
+def _preview(
+    sources: list[Path], at: float, upscaler: "Upscaler", out: Path | None, overwrite: bool, deinterlace: bool
+) -> None:
     from srdeploy.preview import preview
 
     if len(sources) > 1:
         raise InputError(f"--preview is of one video, and {len(sources)} were given; type one")
-    say(preview(sources[0], at, upscaler, out, overwrite))
+    say(preview(sources[0], at, upscaler, out, overwrite, deinterlace))
 
 
 def _do(jobs: "list[Job]", fit: "Fit[Upscaler]", choices: "Choices", quiet: bool) -> "list[Done | Skipped | Failed]":
