@@ -163,6 +163,13 @@ def test_it_runs_tiled_as_the_graph_does(typed: dict[str, Any]) -> None:
     assert rows["tensorrt"]["devices"] == ["cuda:0"]
 
 
+def test_sizes_that_return_are_graphs_and_three_calls_are_in_flight(typed: dict[str, Any]) -> None:
+    """One graph for each slot, launched again and again, with the bytes of plain runs."""
+    graphs = typed["graphs"]
+    assert graphs["equal"] is True
+    assert 1 <= graphs["capture"] <= 6 and graphs["launch"] > graphs["capture"]
+
+
 @pytest.mark.parametrize(
     ("step", "words"),
     [

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from typer.testing import CliRunner
 
+import srdeploy
+from srdeploy.backends.cuda import Cuda
 from srdeploy.cli.app import app
 
 
@@ -18,6 +21,27 @@ def typed(**words: list[str]) -> None:
         error = repr(result.exception) if result.exception and not isinstance(result.exception, SystemExit) else ""
         line = {"code": result.exit_code, "answer": answer, "stderr": result.stderr, "error": error}
         sys.stdout.write(json.dumps({name: line}) + "\n")
+
+
+def overlapped(engine: str, file: str) -> None:
+    """Six pictures with three in flight: how many graphs there were, and whether all is as without."""
+    counts = {"capture": 0, "launch": 0}
+
+    def counted(name: str) -> None:
+        real = getattr(Cuda, name)
+
+        def call(self: Cuda, given: Any) -> Any:
+            counts[name] += 1
+            return real(self, given)
+
+        setattr(Cuda, name, call)
+
+    for name in counts:
+        counted(name)
+    picture = np.random.default_rng(0).integers(0, 256, (300, 400), np.uint8)
+    expected = srdeploy.open(file, backend="ort", device="cpu", tile="none")(picture)
+    made = list(srdeploy.open(engine).stream([picture] * 6))
+    sys.stdout.write(json.dumps({"graphs": {**counts, "equal": all(np.array_equal(m, expected) for m in made)}}) + "\n")
 
 
 def main() -> None:
@@ -32,6 +56,7 @@ def main() -> None:
     typed(check=["check", engine, "--json"], bisected=["check", engine, "--bisect"])
     typed(against=["check", engine, "--json", "--against", str(models / "espcn-x3.fp32.onnx")])
     typed(run=[*run, engine, "-o", str(out / "engine.png"), "--tile", "96"])
+    overlapped(engine, half)
     typed(ort=[*run, half, "-o", str(out / "ort.png"), "--backend", "ort"])
     typed(too_large=[*run, engine, "-o", str(out / "x.png"), "--tile", "none"])
     typed(wrong_backend=[*run, engine, "--backend", "ort"], no_engine=[*run, half, "--backend", "tensorrt"])
