@@ -62,6 +62,20 @@ def _saved(name: str, path: Path) -> None:
     torch.save({"params_ema": NETWORKS[name][0](_architectures()).state_dict()}, path)
 
 
+@pytest.mark.parametrize("name", ["compact", "plksr"])
+def test_another_architecture_in_every_precision(name: str, samples: Path, tmp_path: Path) -> None:
+    _saved(name, tmp_path / "theirs.pth")
+    made = export(str(tmp_path / "theirs.pth"), ("fp16", "int8"), False, tmp_path / "out", calibrate=samples)
+    assert [file.path.name for file in made.files] == [
+        f"theirs.{kind}.onnx" for kind in ("fp32", "fp16", "int8", "int8-trt")
+    ]
+    picture = np.tile(np.arange(40, 104, dtype=np.uint8)[None, None, :, None], (1, 24, 1, 3))
+    results = [open_session(file.path, "ort", "cpu").run(picture).astype(int) for file in made.files]
+    for file, result in zip(made.files, results, strict=True):
+        assert file.parity.passed
+        assert np.abs(result - results[0]).mean() < 2
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_checkpoint_of_another_architecture(name: str, pictures: Path, tmp_path: Path) -> None:
     scale, multiple, tileable = NETWORKS[name][1]

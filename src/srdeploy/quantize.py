@@ -111,8 +111,8 @@ def _first_good(best: Quantized, count: int, measure: Callable[[int], Quantized]
         return best
     found = measure(count)
     if found.loss_db > TARGET_DB:
-        worth = MARGIN_DB if best.loss_db <= TOLERANCE_DB else 0.0
-        return found if found.loss_db < best.loss_db - worth else best
+        allowed_now = found.loss_db <= TOLERANCE_DB < best.loss_db
+        return found if allowed_now or found.loss_db < best.loss_db - MARGIN_DB else best
     below, reached = 0, count
     while reached - below > 1:
         middle = (below + reached) // 2

@@ -83,6 +83,11 @@ def _future_opset(path: Path, model: Any) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+def _holds_more(path: Path, model: Any) -> None:
+    model.graph.initializer[0].raw_data += bytes(8)
+    path.write_bytes(model.SerializeToString())
+
+
 BROKEN: dict[str, Callable[[Path, Any], None]] = {
     "empty": lambda path, model: path.write_bytes(b""),
     "text": lambda path, model: path.write_text("this is no model\n" * 50),
@@ -91,6 +96,7 @@ BROKEN: dict[str, Callable[[Path, Any], None]] = {
     "truncated": _truncated,
     "external data": _external,
     "claims gigabytes": _claims_gigabytes,
+    "holds more than it says": _holds_more,
     "unknown operator": _unknown_operator,
     "future opset": _future_opset,
 }
