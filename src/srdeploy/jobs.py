@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from srdeploy.backends import Session
 from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.fit import Fit
 from srdeploy.media import VIDEO_SUFFIXES, EncodeOptions, is_whole, open_reader, open_writer
-from srdeploy.media.base import MAX_PIXELS, PIPE, Reader, Writer, partial_path, refuse_special
+from srdeploy.media.base import MAX_PIXELS, PIPE, Writer, partial_path, refuse_special
 from srdeploy.picture import Picture
 from srdeploy.stream import upscale_stream
 from srdeploy.upscale import Upscaler
@@ -61,6 +60,17 @@ class Done:
     def as_dict(self) -> dict[str, Any]:
         """The fields of the contract's `run` answer."""
         return asdict(self)
+
+    def finished(self, frames: int, made: int, seconds: float, notes: tuple[str, ...], retried: int) -> "Done":
+        """The same with its numbers; made: how many of the frames were made now, and not by a run that was stopped."""
+        return replace(
+            self,
+            frames=frames,
+            seconds=round(seconds, 4),
+            fps=round(made / seconds, 3),
+            notes=notes,
+            retried=retried,
+        )
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,7 @@ def run_job(
     """
     if job.refused is not None:
         raise OutputError(job.refused)
-    if _is_done(job.output, choices):
+    if is_done(job.output, choices):
         return Skipped(str(job.input), str(job.output))
     started = time.perf_counter()
     fit = upscaler if isinstance(upscaler, Fit) else _fixed(upscaler)
@@ -121,59 +131,85 @@ def run_job(
     try:
         chosen = fit.upscaler_for(reader.width, reader.height)
         size = fit.size_for(reader.width, reader.height, even)
-        with _folder(job.output.parent):
-            writer = _writer(job, reader, chosen, size, choices)
+        with result_folder(job.output.parent):
+            writer = open_writer(
+                job.output,
+                reader,
+                *size,
+                choices.encode,
+                key_of(chosen, reader.width, reader.height),
+                choices.resume,
+                choices.overwrite,
+            )
             enlarger, depths = fit.enlarger(even), set[int]()
 
             def enlarge(picture: Picture) -> Picture:
                 depths.add(picture.depth)
                 return enlarger(picture)
 
-            frames = _write(reader, enlarge, writer, choices, on_frame, interrupted)
+            def fill() -> int:
+                return upscale_stream(
+                    reader, enlarge, writer, lambda done: on_frame(done, reader.frames, writer.size), interrupted
+                )
+
+            frames = write_whole(writer, fill, choices)
     finally:
         reader.close()
-    seconds = time.perf_counter() - started
-    notes = (*reader.notes, *writer.notes)
-    # Deep pixels may have gone through another file, in another precision.
-    session = chosen.session_for(max(depths, default=8))
-    done = _done(job, chosen, session, frames, seconds, (reader.width, reader.height), size, notes)
-    return replace(done, fps=round((frames - writer.begun) / seconds, 3))
+    retried, said = chosen.log.take()
+    begun = answer_of(job, chosen, max(depths, default=8), (reader.width, reader.height), size)
+    notes = (*reader.notes, *writer.notes, *said)
+    return begun.finished(frames, frames - writer.begun, time.perf_counter() - started, notes, retried)
 
 
 def _fixed(upscaler: Upscaler) -> Fit[Upscaler]:
     return Fit(lambda _: upscaler, (upscaler.scale,))
 
 
-def _writer(job: Job, reader: Reader, upscaler: Upscaler, size: tuple[int, int], choices: Choices) -> Writer:
+def key_of(upscaler: Upscaler, width: int, height: int) -> dict[str, Any]:
+    """What the pixels of a result depend on, beside a source of that size."""
     session = upscaler.session
-    key = {
+    return {
         "model": hashlib.sha256(session.path.read_bytes()).hexdigest(),
         "precision": session.arithmetic,
         "backend": session.backend,
         "device": session.device,
         # Exact tiles make no difference, and their size may follow the memory that is free.
-        "tile": None
-        if upscaler.exact_for(reader.height, reader.width)
-        else upscaler.tile_name(reader.height, reader.width),
+        "tile": None if upscaler.exact_for(height, width) else upscaler.tile_name(height, width),
     }
-    return open_writer(job.output, reader, *size, choices.encode, key, choices.resume, choices.overwrite)
 
 
-def _write(
-    reader: Reader,
-    enlarge: Callable[[Picture], Picture],
-    writer: Writer,
-    choices: Choices,
-    on_frame: OnFrame,
-    interrupted: threading.Event | None,
-) -> int:
-    """All frames into a whole result; what stays of one that is stopped is said in the error."""
+def answer_of(job: Job, upscaler: Upscaler, depth: int, source: tuple[int, int], size: tuple[int, int]) -> Done:
+    """The answer to a job but for its numbers; source, size: (width, height) of what is read and of what is made."""
+    # Deep pixels may go through another file, in another precision.
+    session = upscaler.session_for(depth)
+    return Done(
+        input=str(job.input),
+        output=str(job.output),
+        frames=0,
+        seconds=0.0,
+        fps=0.0,
+        model=session.spec.name,
+        precision=session.arithmetic,
+        backend=session.backend,
+        device=session.device,
+        tile=upscaler.tile_name(source[1], source[0]),
+        scale=upscaler.scale,
+        width=size[0],
+        height=size[1],
+        exact=upscaler.exact_for(source[1], source[0]),
+        notes=(),
+    )
+
+
+def write_whole(writer: Writer, fill: Callable[[], int], choices: Choices) -> int:
+    """Have `fill` give the writer its frames, and finish; return their number, which `fill` returns.
+
+    What stays of a result that is stopped is said in the error.
+    """
     try:
         with writer:
             try:
-                frames = upscale_stream(
-                    reader, enlarge, writer, lambda done: on_frame(done, reader.frames, writer.size), interrupted
-                )
+                frames = fill()
                 writer.finish()
                 return frames
             except InputError as error:
@@ -193,7 +229,7 @@ def _write(
         raise KeyboardInterrupt(f"{writer.kept()} frames of {writer.path} are done and kept; {_GO_ON}") from None
 
 
-def _is_done(output: Path, choices: Choices) -> bool:
+def is_done(output: Path, choices: Choices) -> bool:
     """Whether the result is there and is to be kept. Raises OutputError for what must not be replaced."""
     if output == PIPE:
         return False
@@ -210,7 +246,7 @@ def _is_done(output: Path, choices: Choices) -> bool:
 
 
 @contextmanager
-def _folder(folder: Path) -> Iterator[None]:
+def result_folder(folder: Path) -> Iterator[None]:
     """Make a folder for a result; when there is none in the end, what was made and stayed empty is removed again."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -224,34 +260,3 @@ def _folder(folder: Path) -> Iterator[None]:
             with suppress(OSError):  # not empty: others' results are in it
                 path.rmdir()
         raise
-
-
-def _done(
-    job: Job,
-    upscaler: Upscaler,
-    session: Session,
-    frames: int,
-    seconds: float,
-    source: tuple[int, int],
-    size: tuple[int, int],
-    notes: tuple[str, ...],
-) -> Done:
-    retried, said = upscaler.log.take()
-    return Done(
-        input=str(job.input),
-        output=str(job.output),
-        frames=frames,
-        seconds=round(seconds, 4),
-        fps=round(frames / seconds, 3),
-        model=session.spec.name,
-        precision=session.arithmetic,
-        backend=session.backend,
-        device=session.device,
-        tile=upscaler.tile_name(source[1], source[0]),
-        scale=upscaler.scale,
-        width=size[0],
-        height=size[1],
-        exact=upscaler.exact_for(source[1], source[0]),
-        notes=(*notes, *said),
-        retried=retried,
-    )

@@ -16,15 +16,13 @@ from srdeploy.errors import InputError, OutputError
 from srdeploy.media.base import DEFAULT_OPTIONS, EncodeOptions, check_place, one_line, partial_path, work_folder
 from srdeploy.media.kinds import VIDEO_SUFFIXES
 from srdeploy.media.matroska import set_display_size
+from srdeploy.media.segment_encoder import SEGMENT_FRAMES, SegmentEncoder, settings_of
 from srdeploy.media.segments import Packet, Segments
 from srdeploy.media.stream_copy import StreamCopy
 from srdeploy.media.video_reader import VideoReader
 from srdeploy.media.video_target import FORMATS, VideoTarget
 from srdeploy.media.whole import check_result
 from srdeploy.picture import Frame
-
-SEGMENT_FRAMES = 100
-"""Frames of one segment, each of which begins with a key frame. Players seek by those, and a stop costs as much."""
 
 
 class VideoWriter:
@@ -62,21 +60,13 @@ class VideoWriter:
         check_place(path)
         self._target = VideoTarget(path, like, (width, height), options)
         self._try_container()
-        self._encoder: Any = None
-        self._durations: dict[int, int] = {}
+        self._encoder = SegmentEncoder(self._target)
         self._millis = FORMATS[path.suffix.lower()] in {"matroska", "webm"}
-        self._in_segment = 0
         self._done = False
         self._forgiving = False
-        settings = {
-            "source": like.identity(),
-            "segment": SEGMENT_FRAMES,
-            "result": path.suffix.lower(),
-            "video": self._target.settings(),
-            **(key or {}),
-        }
+        self.settings = settings_of(self._target, like, key or {})
         with self._errors():
-            self._segments = Segments(work_folder(path), settings)
+            self._segments = Segments(work_folder(path), self.settings)
         try:
             self._go_on(must_go_on)
         except BaseException:
@@ -93,7 +83,7 @@ class VideoWriter:
             )
         with self._errors():
             segments.begin(anew=False)
-        self.begun = segments.frames
+        self.begun = sum(len(segment.packets) for segment in segments.closed)
         self.size = sum(packet[3] for segment in segments.closed for packet in segment.packets)
         if self.begun:
             self.notes.append(f"{self.begun} frames were there already, from a run that was stopped")
@@ -111,7 +101,6 @@ class VideoWriter:
             error = InputError()
             raise
         finally:
-            self._encoder = None
             if self._done or isinstance(error, InputError) or not self.kept():
                 self._segments.remove()
             else:
@@ -119,18 +108,20 @@ class VideoWriter:
 
     def write(self, frame: Frame) -> None:
         """Encode one frame. Raises ValueError when its size is not the writer's, OutputError when the disk is full."""
-        image = self._target.image(frame)
-        if self._millis and (frame.pts * self._like.time_base * 1000).denominator != 1:
-            self._millis = False
-            self.notes.append(f"{self.path.suffix} keeps times to the millisecond; those of the source are finer")
-        self._durations[frame.pts] = frame.duration
         with self._errors():
-            if self._encoder is None:
-                self._encoder = self._target.encoder()
-            self._keep(self._encoder.encode(image))
-            self._in_segment += 1
-            if self._in_segment == SEGMENT_FRAMES:
+            for packet in self._counted(self._encoder.encode(frame)):
+                self._segments.add(packet)
+            if self._encoder.frames == SEGMENT_FRAMES:
                 self._close_segment()
+
+    def has(self, number: int) -> bool:
+        """Whether the segment of that number, from 0 on, is there already."""
+        return self._segments.has(number)
+
+    def put(self, number: int, packets: list[Packet]) -> None:
+        """Take a whole segment that was encoded elsewhere, with these `settings`; any order will do."""
+        with self._errors():
+            self._segments.put(number, self._counted(packets))
 
     def finish(self) -> None:
         """Join all and give it its name, if that is not done yet; see base.Writer."""
@@ -141,6 +132,7 @@ class VideoWriter:
         """Finish with the frames so far and what was copied to their end; see base.Writer."""
         with self._errors():
             self._close_segment()
+        self._segments.forget_rest()
         if not self._segments.frames:
             return None
         path = partial_path(self.path)
@@ -154,18 +146,17 @@ class VideoWriter:
         return self._segments.frames if self._like.carried is None else 0
 
     def _close_segment(self) -> None:
-        if self._encoder is None:
-            return
-        self._keep(self._encoder.encode(None))
-        self._encoder = None
-        self._in_segment = 0
+        for packet in self._counted(self._encoder.end()):
+            self._segments.add(packet)
         self._segments.close_segment()
 
-    def _keep(self, packets: list[Any]) -> None:
+    def _counted(self, packets: list[Packet]) -> Iterator[Packet]:
         for packet in packets:
-            self.size += packet.size
-            duration = self._durations.pop(packet.pts, 0)
-            self._segments.add(Packet(packet.pts, duration, packet.is_keyframe, bytes(packet)))
+            self.size += len(packet.data)
+            if self._millis and (packet.pts * self._like.time_base * 1000).denominator != 1:
+                self._millis = False
+                self.notes.append(f"{self.path.suffix} keeps times to the millisecond; those of the source are finer")
+            yield packet
 
     def _try_container(self) -> None:
         """Refuse now what the container could not hold in the end."""
