@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from srdeploy import urls
 from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.fit import Fit
 from srdeploy.media import VIDEO_SUFFIXES, EncodeOptions, is_whole, open_reader, open_writer
-from srdeploy.media.base import MAX_PIXELS, PIPE, Writer, partial_path, refuse_special
+from srdeploy.media.base import MAX_PIXELS, PIPE, Reader, Writer, partial_path, refuse_special
+from srdeploy.media.names import is_sequence
 from srdeploy.picture import Picture
 from srdeploy.stream import upscale_stream
 from srdeploy.upscale import Upscaler
@@ -118,15 +120,58 @@ def run_job(
     the output's name, except with choices.keep_partial the good part of a damaged source under
     `<stem>.partial<ext>`.
     """
+    skipped = skipped_by(job, choices)
+    if skipped is not None:
+        return skipped
+    return on_this_machine(job, choices, lambda job: _made(job, upscaler, choices, on_frame, interrupted))
+
+
+def skipped_by(job: Job, choices: Choices) -> Skipped | None:
+    """The answer to a job whose result is there already (`--resume`); raises OutputError if it must not begin."""
     if job.refused is not None:
         raise OutputError(job.refused)
-    if is_done(job.output, choices):
-        return Skipped(str(job.input), str(job.output))
+    return Skipped(str(job.input), str(job.output)) if _is_done(job.output, choices) else None
+
+
+def on_this_machine(job: Job, choices: Choices, do: Callable[[Job], Done]) -> Done:
+    """Have `do` work on files here where the job's are behind URLs; what comes out is sent when it is whole."""
+    if not (urls.is_url(job.input) or urls.is_url(job.output)):
+        return do(job)
+    if is_sequence(job.input):
+        raise InputError(f"{job.input} are numbered pictures, which are not fetched one by one; type a path for them")
+    with urls.fetched(job.input) as source:
+        result = urls.local_place(job.output)
+
+        def renamed(text: str) -> str:
+            return text.replace(str(source), str(job.input)).replace(str(result), str(job.output))
+
+        try:
+            done = do(Job(source, result))
+        except SrdeployError as error:
+            kept = partial_path(result)
+            if urls.is_url(job.output) and kept.exists():
+                urls.send(kept, partial_path(job.output))
+            raise type(error)(renamed(str(error)).replace(str(kept), str(partial_path(job.output)))) from None
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(renamed(str(error))) from None
+        finally:
+            urls.clear_place(job.output)
+        if urls.is_url(job.output):
+            urls.send(result, job.output)
+            urls.clear_place(job.output)
+    return replace(done, input=str(job.input), output=str(job.output))
+
+
+def _made(
+    job: Job,
+    upscaler: Upscaler | Fit[Upscaler],
+    choices: Choices,
+    on_frame: OnFrame,
+    interrupted: threading.Event | None,
+) -> Done:
     started = time.perf_counter()
     fit = upscaler if isinstance(upscaler, Fit) else _fixed(upscaler)
-    reader = open_reader(
-        job.input, max_pixels=choices.max_pixels, target=job.output, start=choices.start, end=choices.end
-    )
+    reader = source_of(job, choices)
     even = job.output.suffix.lower() in VIDEO_SUFFIXES
     try:
         chosen = fit.upscaler_for(reader.width, reader.height)
@@ -163,6 +208,13 @@ def run_job(
 
 def _fixed(upscaler: Upscaler) -> Fit[Upscaler]:
     return Fit(lambda _: upscaler, (upscaler.scale,))
+
+
+def source_of(job: Job, choices: Choices) -> Reader:
+    """What a job reads, opened. Raises InputError."""
+    return open_reader(
+        job.input, max_pixels=choices.max_pixels, target=job.output, start=choices.start, end=choices.end
+    )
 
 
 def key_of(upscaler: Upscaler, width: int, height: int) -> dict[str, Any]:
@@ -229,18 +281,19 @@ def write_whole(writer: Writer, fill: Callable[[], int], choices: Choices) -> in
         raise KeyboardInterrupt(f"{writer.kept()} frames of {writer.path} are done and kept; {_GO_ON}") from None
 
 
-def is_done(output: Path, choices: Choices) -> bool:
+def _is_done(output: Path, choices: Choices) -> bool:
     """Whether the result is there and is to be kept. Raises OutputError for what must not be replaced."""
     if output == PIPE:
         return False
-    refuse_special(output)
-    if output.exists() and not choices.overwrite:
+    if not urls.is_url(output):
+        refuse_special(output)
+    if urls.exists(output) and not choices.overwrite:
         if choices.resume:
-            return is_whole(output)  # one that was cut off since is made again
+            return urls.is_url(output) or is_whole(output)  # one that was cut off since is made again
         raise OutputError(f"{output} exists already; type --overwrite to replace it, or another -o")
     part = partial_path(output)
     # Said now, since after hours of work there would be no place for what was made.
-    if choices.keep_partial and part.exists() and not choices.overwrite:
+    if choices.keep_partial and urls.exists(part) and not choices.overwrite:
         raise OutputError(f"{part} exists already; type --overwrite to replace it, or move it away")
     return False
 
@@ -251,6 +304,8 @@ def result_folder(folder: Path) -> Iterator[None]:
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         try:
+            with suppress(FileExistsError):  # another job may have removed it in between
+                folder.mkdir(parents=True, exist_ok=True)
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}; type another -o") from None

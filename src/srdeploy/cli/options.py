@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from srdeploy import urls
 from srdeploy.errors import InputError
 
 MAX_TILE = 65536
@@ -56,6 +57,11 @@ def path_of(text: str, option: str) -> Path:
     if not text:
         raise InputError(f"{option} is empty, as from an unset variable; type a path, or . for the present folder")
     return Path(text)
+
+
+def path_or_url_of(text: str, option: str) -> Path:
+    """The same where a URL may stand. Raises InputError for one of a kind that is not known or not installed."""
+    return urls.path_of(text) if "://" in text else path_of(text, option)
 
 
 def parse_time(text: str | None, option: str) -> float | None:

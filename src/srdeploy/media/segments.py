@@ -74,7 +74,7 @@ class Segments:
     @property
     def closed(self) -> list[Segment]:
         """The closed segments before which none is missing."""
-        numbers = itertools.takewhile(self.has, itertools.count())
+        numbers = itertools.takewhile(self._closed.__contains__, itertools.count())
         return [self._closed[number] for number in numbers]
 
     @property
@@ -82,9 +82,10 @@ class Segments:
         """Frames in closed segments, later than a missing one or not."""
         return sum(len(segment.packets) for segment in self._closed.values())
 
-    def has(self, number: int) -> bool:
-        """Whether the segment of that number, from 0 on, is closed."""
-        return number in self._closed
+    def length_of(self, number: int) -> int | None:
+        """How many frames the segment of that number, from 0 on, has; None when it is not closed."""
+        found = self._closed.get(number)
+        return None if found is None else len(found.packets)
 
     def differences(self) -> list[str]:
         """In which settings the work that was found here was made otherwise, such as "crf: 18 then, 20 now"."""

@@ -114,9 +114,9 @@ class VideoWriter:
             if self._encoder.frames == SEGMENT_FRAMES:
                 self._close_segment()
 
-    def has(self, number: int) -> bool:
-        """Whether the segment of that number, from 0 on, is there already."""
-        return self._segments.has(number)
+    def length_of(self, number: int) -> int | None:
+        """How many frames the segment of that number, from 0 on, has; None when it is not there."""
+        return self._segments.length_of(number)
 
     def put(self, number: int, packets: list[Packet]) -> None:
         """Take a whole segment that was encoded elsewhere, with these `settings`; any order will do."""
