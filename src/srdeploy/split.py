@@ -268,8 +268,9 @@ class _Gathered:
             self._ask_more()
             while self._waiting:
                 done, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    self._take(self._waiting.pop(future), future.result())
+                for future in sorted(done, key=lambda f: f.exception() is not None):  # what is made is kept first
+                    if future in self._waiting:
+                        self._take(self._waiting.pop(future), future.result())
                 self._ask_more()
         except CancelledError:
             raise KeyboardInterrupt from None

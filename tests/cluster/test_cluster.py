@@ -67,36 +67,94 @@ def wait_until(is_so: Callable[[], bool], process: "subprocess.Popen[str]") -> N
     assert process.poll() is None, f"it ended before: {process.communicate()}"
 
 
-def campaign(tmp_path: Path, nodes: Any, begin: Begin, source: Path, count: int, kill_at: int) -> None:
-    """One node killed once so many segments are closed, then another run whose driver is killed, and gone on with."""
-    alone = answer(begin("run", source, "-o", tmp_path / "alone", *FAST, "--threads", 1, "--json"))
-    expected = files(tmp_path / "alone")
-    cluster = nodes(count)
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, ffmpeg: Callable[..., None]) -> Path:
+    return sources(tmp_path_factory.mktemp("cluster") / "in", ffmpeg, pictures=6, frames=1430)
 
-    process = begin("run", source, "-o", tmp_path / "out", *FAST, "--ray", cluster.address, "--json")
-    wait_until(lambda: closed_segments(tmp_path / "out") >= kill_at, process)
-    cluster.remove_node(cluster.workers[0], allow_graceful=False)
-    together = answer(process)
-    assert files(tmp_path / "out") == expected
-    assert alike(together, str(tmp_path / "out")) == alike(alone, str(tmp_path / "alone"))
-    assert together["failed"] == together["skipped"] == []
 
-    stopped = ("run", source, "-o", tmp_path / "stopped", *FAST, "--ray", cluster.address, "--json")
+@pytest.fixture(scope="module")
+def alone(source: Path, srdeploy: Begin) -> dict[str, Any]:
+    """What one machine answers; its files stand in the folder "alone" beside the source."""
+    return answer(srdeploy("run", source, "-o", source.with_name("alone"), *FAST, "--threads", 1, "--json"))
+
+
+@pytest.fixture(scope="module")
+def cluster(nodes: Callable[[int], Any], s3: Any) -> Any:
+    """Two nodes, begun where the environment points at the S3 server."""
+    return nodes(2)
+
+
+def killed_and_resumed(source: Path, alone: dict[str, Any], cluster: Any, begin: Begin, kill_at: int) -> None:
+    """A run whose driver is killed once so many segments are closed, and gone on with, another with a node killed."""
+    expected = files(source.with_name("alone"))
+
+    out = source.with_name("stopped")
+    stopped = ("run", source, "-o", out, *FAST, "--ray", cluster.address, "--json")
     process = begin(*stopped)
-    wait_until(lambda: closed_segments(tmp_path / "stopped") >= kill_at, process)
+    wait_until(lambda: closed_segments(out) >= kill_at, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    begun = closed_segments(tmp_path / "stopped")
+    assert closed_segments(out) >= kill_at
     resumed = answer(begin(*stopped, "--resume"))
-    assert files(tmp_path / "stopped") == expected
-    (clip,) = [o for o in resumed["outputs"] if o["input"].endswith("clip.mp4")]
-    assert clip["frames"] == alone["outputs"][[o["input"] for o in alone["outputs"]].index(clip["input"])]["frames"]
-    assert begun >= kill_at
+    assert files(out) == expected
+    assert resumed["failed"] == []
+    notes = [note for o in resumed["outputs"] for note in o["notes"] if "frames were there already" in note]
+    assert len(notes) == 1
+
+    out = source.with_name("out")
+    process = begin("run", source, "-o", out, *FAST, "--ray", cluster.address, "--json")
+    wait_until(lambda: closed_segments(out) >= kill_at, process)
+    cluster.remove_node(cluster.workers[0], allow_graceful=False)
+    together = answer(process)
+    assert files(out) == expected
+    assert alike(together, str(out)) == alike(alone, str(source.with_name("alone")))
+    assert together["failed"] == together["skipped"] == []
+
+
+def test_urls_in_and_out(source: Path, alone: dict[str, Any], cluster: Any, s3: Any, srdeploy: Begin) -> None:
+    for name, data in files(source).items():
+        s3.put_object(Bucket="bucket", Key=f"in/{name}", Body=data)
+    words = ("run", "s3://bucket/in", "-o", "s3://bucket/out", *FAST, "--ray", cluster.address, "--json")
+    together = answer(srdeploy(*words))
+    keys = [o["Key"] for o in s3.list_objects_v2(Bucket="bucket", Prefix="out/")["Contents"]]
+    found = {key.removeprefix("out/"): s3.get_object(Bucket="bucket", Key=key)["Body"].read() for key in keys}
+    assert found == files(source.with_name("alone"))
+    assert [o["output"] for o in together["outputs"]] == [
+        f"s3://bucket/out/{Path(o['output']).relative_to(source.with_name('alone'))}" for o in alone["outputs"]
+    ]
+    assert [o["frames"] for o in together["outputs"]] == [o["frames"] for o in alone["outputs"]]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_a_node_and_a_driver_that_are_killed_change_no_byte(
-    tmp_path: Path, ffmpeg: Callable[..., None], nodes: Any, srdeploy: Begin
+    source: Path, alone: dict[str, Any], cluster: Any, srdeploy: Begin
 ) -> None:
-    source = sources(tmp_path / "in", ffmpeg, pictures=6, frames=1430)
-    campaign(tmp_path, nodes, srdeploy, source, count=2, kill_at=3)
+    killed_and_resumed(source, alone, cluster, srdeploy, kill_at=3)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_sixty_pictures_and_a_minute_on_three_nodes(
+    tmp_path: Path, ffmpeg: Callable[..., None], nodes: Callable[[int], Any], srdeploy: Begin
+) -> None:
+    source = sources(tmp_path / "in", ffmpeg, pictures=60, frames=1500)
+    alone = answer(srdeploy("run", source, "-o", tmp_path / "alone", *FAST, "--threads", 1, "--json"))
+    killed_and_resumed(source, alone, nodes(3), srdeploy, kill_at=7)
+
+
+def test_what_is_wrong_is_said_in_one_line(source: Path, tmp_path: Path, srdeploy: Begin) -> None:
+    wrong = {
+        ("--ray", "127.0.0.1:1"): "error: --ray 127.0.0.1:1: no cluster answers there",
+        ("--ray", "nowhere"): "error: --ray nowhere: that is no cluster; type local, or HOST:PORT",
+        (
+            "--ray",
+            "local",
+            "--device",
+            "cuda:1",
+        ): "error: --device cuda:1 with --ray: Ray gives each worker its own GPU",
+    }
+    for words, said in wrong.items():
+        out, errors = srdeploy("run", source, "-o", tmp_path / "out", *words).communicate()
+        assert (out, len(errors.splitlines())) == ("", 1)
+        assert errors.startswith(said)
+    assert not (tmp_path / "out").exists()

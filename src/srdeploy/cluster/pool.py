@@ -29,7 +29,7 @@ class _Task:
     method: str
     arguments: tuple[Any, ...]
     future: "Future[Any]" = field(default_factory=Future)
-    deaths: int = 0
+    died: "list[_Member]" = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -166,19 +166,26 @@ class Pool:
             _set(task.future, error)
 
     def _hand_out(self) -> None:
-        """Give what waits to those that have least to do."""
-        while self._waiting:
-            idle = [m for m in self._members if m.hello is not None and len(m.tasks) < AT_ONCE]
+        """Give what waits to those that have least to do; not to one that died over it, if there is another."""
+        for task in list(self._waiting):
+            there = [m for m in self._members if m.hello is not None]
+            idle = [m for m in there if len(m.tasks) < AT_ONCE]
             if not idle:
                 return
-            task = self._waiting.popleft()
-            if task.future.cancelled():
-                continue
-            member = min(idle, key=lambda m: len(m.tasks))
-            member.tasks.add(task)
-            method = getattr(member.actor, task.method).options(concurrency_group="work")
-            call = method.remote(*task.arguments, task.deaths > 0)
-            call.future().add_done_callback(partial(self._settled, member, task))
+            if task not in self._waiting:
+                continue  # what was given before it is done already, and so was this
+            others = [m for m in there if m not in task.died]
+            able = [m for m in idle if m in others] if others else idle
+            if able or task.future.cancelled():
+                self._waiting.remove(task)
+            if able and not task.future.cancelled():
+                self._give(min(able, key=lambda m: len(m.tasks)), task)
+
+    def _give(self, member: _Member, task: _Task) -> None:
+        member.tasks.add(task)
+        method = getattr(member.actor, task.method).options(concurrency_group="work")
+        call = method.remote(*task.arguments, bool(task.died))
+        call.future().add_done_callback(partial(self._settled, member, task))
 
     def _settled(self, member: _Member, task: _Task, future: "Future[Any]") -> None:
         result: Any = None
@@ -207,12 +214,12 @@ class Pool:
             if member.hello is not None and member in self._members:
                 self.notes.append(f"a worker on {member.hello.machine} died; others do again what it had")
                 self._greet(member)
-            task.deaths += 1
-            if task.deaths < DEATHS:
+            task.died.append(member)
+            if len(task.died) < DEATHS:
                 self._waiting.appendleft(task)
                 self._hand_out()
                 return None
-        return DeviceError(f"{task.deaths} workers died over it, the last with: {_first_line(error)}")
+        return DeviceError(f"{len(task.died)} workers died over it, the last with: {_first_line(error)}")
 
 
 def _set(future: "Future[Any]", result: Any) -> None:
