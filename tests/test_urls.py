@@ -15,6 +15,8 @@ from srdeploy.folders import plan_jobs, run_jobs
 from srdeploy.jobs import Choices, Done, Failed, Job, Skipped, run_job
 from srdeploy.upscale import Upscaler
 
+pytest.importorskip("upath")
+
 
 @pytest.fixture(scope="module")
 def fit() -> Fit[Upscaler]:

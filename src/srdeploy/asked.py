@@ -40,6 +40,14 @@ class Asked:
         upscaler = self._upscaler(self.model, self.scale)
         return Fit(lambda _: upscaler, (upscaler.scale,), size)
 
+    def check(self) -> None:
+        """Raise now what opening raises wherever it is: ModelError for a name that none has, InputError for `to`."""
+        if self.to is not None:
+            Target.parse(self.to)
+        named = self.model is None or not zoo.is_path(self.model)
+        if named and (self.to is None or self.scale is not None or not zoo.family(self.model)):
+            zoo.resolve(self.model, self.scale)
+
     def _upscaler(self, model: str | None, scale: int | None) -> Upscaler:
         return open_upscaler(
             model,

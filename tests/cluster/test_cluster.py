@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+pytest.importorskip("ray")
+
 FAST = ("-m", "espcn-x2", "--precision", "fp32", "--backend", "ort")
 Begin = Callable[..., "subprocess.Popen[str]"]
 
@@ -145,6 +147,7 @@ def test_sixty_pictures_and_a_minute_on_three_nodes(
 def test_what_is_wrong_is_said_in_one_line(source: Path, tmp_path: Path, srdeploy: Begin) -> None:
     wrong = {
         ("--ray", "127.0.0.1:1"): "error: --ray 127.0.0.1:1: no cluster answers there",
+        ("--ray", "local", "-m", "nobody"): "error: no model is named 'nobody'; shipped: ",
         ("--ray", "nowhere"): "error: --ray nowhere: that is no cluster; type local, or HOST:PORT",
         (
             "--ray",

@@ -106,6 +106,8 @@ class Pool:
     def close(self) -> None:
         """Give out nothing more; what waits is cancelled."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             if self._timer is not None:
                 self._timer.cancel()

@@ -162,6 +162,7 @@ def _opened(address: str, asked: Asked) -> Iterator[Cluster]:
     ray = require("ray", "ray")
     if asked.device.startswith("cuda:"):
         raise DeviceError(f"--device {asked.device} with --ray: Ray gives each worker its own GPU; type --device cuda")
+    asked.check()  # before a cluster is begun for nothing
     heard = signal.getsignal(signal.SIGTERM)
     _connect(ray, address)
     signal.signal(signal.SIGTERM, heard)  # Ray puts its own there
