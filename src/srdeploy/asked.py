@@ -35,7 +35,7 @@ class Asked:
         members = {} if size is None or self.scale is not None else zoo.family(self.model)
         if members:
             fit = Fit(lambda scale: self._upscaler(members[scale], None), sorted(members), size)
-            fit.open_largest()
+            fit.largest()
             return fit
         upscaler = self._upscaler(self.model, self.scale)
         return Fit(lambda _: upscaler, (upscaler.scale,), size)

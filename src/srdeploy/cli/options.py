@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from srdeploy import urls
 from srdeploy.errors import InputError
 
 MAX_TILE = 65536
@@ -61,7 +60,11 @@ def path_of(text: str, option: str) -> Path:
 
 def path_or_url_of(text: str, option: str) -> Path:
     """The same where a URL may stand. Raises InputError for one of a kind that is not known or not installed."""
-    return urls.path_of(text) if "://" in text else path_of(text, option)
+    if "://" not in text:
+        return path_of(text, option)
+    from srdeploy import urls
+
+    return urls.path_of(text)
 
 
 def parse_time(text: str | None, option: str) -> float | None:

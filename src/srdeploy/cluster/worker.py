@@ -65,7 +65,7 @@ class Worker:
         """What this worker is, or why it is none."""
         if self._error is not None:
             return self._error
-        upscaler = self._fit.upscaler_for(1, 1)
+        upscaler = self._fit.largest()
         key = key_of(upscaler, 1, 1)
         unlike = {"srdeploy": __version__, **{name: str(key[name]) for name in ("model", "precision", "backend")}}
         return Hello(platform.node(), self._fit.label, str(key["device"]), tuple(unlike.items()), self._here)
