@@ -8,8 +8,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from srdeploy import __version__
+from srdeploy import __version__, urls
 from srdeploy.asked import Asked
+from srdeploy.atomic import remove_parts
 from srdeploy.errors import SrdeployError
 from srdeploy.folders import is_small, outcome_of
 from srdeploy.jobs import Choices, Done, Failed, Job, OnFrame, Skipped, key_of, run_job, skipped_by
@@ -85,6 +86,8 @@ class Worker:
         """
         if again and is_free:
             choices = replace(choices, overwrite=True)
+        if again and not urls.is_url(job.output):
+            remove_parts(job.output)
         # One large picture at a time, as on one machine.
         alone = nullcontext() if is_small(job) else self._large
         with alone, self._counted(job.input.name) as on_frame:
