@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,24 @@ def _files(rows: list[Row]) -> str:
     return table(["file to file", "", "frames/s"], cells)
 
 
+def costs() -> Callable[[str], tuple[str, str]]:
+    """By a model's name, as table cells: parameters and multiply-adds; the fastest engine's time in fp32 and int8."""
+    proved, measured = report("parity"), report("cpu")
+    works = {row["model"]: row for row in proved["parity"] if row["backend"] == "pytorch"} if proved else {}
+    times: dict[tuple[str, str], float] = {}
+    for row in _networks(measured) if measured else []:
+        key = (row["model"], row["precision"])
+        times[key] = min(row["latency_ms"]["p50"], times.get(key, float("inf")))
+
+    def cells(model: str) -> tuple[str, str]:
+        row = works.get(model)
+        work = f"{row['parameters']:,} | {row['multiply_adds_per_pixel'] * FRAME / 1e9:.1f}" if row else "– | –"
+        found = [times.get((model, precision)) for precision in ("fp32", "int8")]
+        return work, " | ".join("–" if time is None else f"{time:.0f}" for time in found)
+
+    return cells
+
+
 def speed() -> str:
     """Every model on every engine of the CPU."""
     document = report("cpu")
@@ -105,7 +124,19 @@ def video() -> str:
     document = report("video")
     if document is None:
         return _missing("video")
-    return f"{_files(document['rows'])}\n\n`samples/clip.mp4`, {_made_by(document, 'video')}"
+    rows = document["rows"]
+    bicubic = next((row["fps"] for row in rows if row["backend"] == "ffmpeg" and row["model"] == "bicubic"), None)
+    ordered = sorted(rows, key=lambda row: -row["fps"])
+    cells = [
+        [
+            f"{_engine(row)} {row['model']}",
+            f"{row['fps']:.1f}",
+            "–" if bicubic is None else f"{bicubic / row['fps']:.2f}",
+        ]
+        for row in ordered
+    ]
+    drawn = table(["file to file, x4, 25 frames/s with sound", "frames/s", "times ffmpeg's bicubic"], cells)
+    return f"{drawn}\n\n`samples/clip.mp4`, 480x270, {_made_by(document, 'video')}"
 
 
 def parity() -> str:

@@ -36,11 +36,15 @@ def models() -> list[str]:
 
 
 def all_models() -> str:
-    """One row for each shipped model, and bicubic."""
-    rows = ["| | Set5 | Set14 | B100 |", "|---|---|---|---|"]
+    """One row for each shipped model, and bicubic: what it takes and what it gives."""
+    rows = ["| | parameters | multiply-adds, G | Set5 | Set14 | B100 | ms, fp32 | ms, int8 |", "|---" * 8 + "|"]
+    costs = draw_reports.costs()
     for scale in (2, 3, 4):
-        rows.append(f"| bicubic x{scale} | {score(f'bicubic-x{scale}')} |")
-        rows += [f"| `{name}` | {score(f'{name}.fp32')} |" for name in models() if name.endswith(f"x{scale}")]
+        rows.append(f"| bicubic x{scale} | – | – | {score(f'bicubic-x{scale}')} | – | – |")
+        for name in models():
+            if name.endswith(f"x{scale}"):
+                work, time = costs(name)
+                rows.append(f"| `{name}` | {work} | {score(f'{name}.fp32')} | {time} |")
     return "\n".join(rows)
 
 

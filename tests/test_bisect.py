@@ -194,3 +194,19 @@ def test_a_file_that_passes_has_nothing_to_bisect(monkeypatch: pytest.MonkeyPatc
     result = CliRunner().invoke(app, ["check", "espcn-x2", "--bisect", "--json"])
     assert result.exit_code == 0
     assert json.loads(result.stdout)["bisect"] is None
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_another_activation_is_named_though_the_reference_convolves_by_rows(precision: str, tmp_path: Path) -> None:
+    """The fp32 file of srcnn-rgb-x4 has many nodes for one convolution; layers are paired by name all the same."""
+    model = load_model(zoo.find("srcnn-rgb-x4", None, precision))
+    kind = np.float16 if precision == "fp16" else np.float32
+    node = _node(model, "node_relu")
+    for name, value in (("least", 0), ("most", 0.02)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, kind), name))
+        node.input.append(name)
+    node.op_type = "Clip"
+    path = tmp_path / "broken.onnx"
+    stamp_and_save(model, read_spec(model, "broken"), path)
+    found = check_file(path, zoo.find("srcnn-rgb-x4"), bisect=True)
+    assert found.parting is not None and found.parting.layer == "node_relu"

@@ -1,13 +1,14 @@
 """The int8 file of a shipped model, fitted to the sample pictures: proved, repeatable, or not there."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from srdeploy import export as export_module
-from srdeploy import parity
+from srdeploy import parity, small, zoo
 from srdeploy import quantize as quantize_module
 from srdeploy.backends import open_session
 from srdeploy.errors import InputError, ParityError
@@ -66,7 +67,21 @@ def _pair_sums(path: Path) -> int:
 
 
 @pytest.mark.usefixtures("torchless")
-def test_the_pictures_that_ship_are_the_default(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", zoo.names())
+def test_what_ships_in_int8_is_the_default(name: str, tmp_path: Path) -> None:
+    """Fitted to photographs that are not there: the same bytes, proved anew."""
+    shipped = [zoo.MODELS / f"{name}.{kind}.onnx" for kind in ("int8", "int8-trt")]
+    if not all(path.is_file() for path in shipped):
+        pytest.skip(f"{name} does not ship in int8")
+    made = export(name, ("int8",), False, tmp_path)
+    assert [file.path.read_bytes() for file in made.files[1:]] == [path.read_bytes() for path in shipped]
+    assert [note.partition(" of ")[0] for note in made.notes] == ["int8 is what ships", "int8-trt is what ships"]
+
+
+@pytest.mark.usefixtures("torchless")
+def test_other_weights_are_fitted_to_the_pictures_that_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = small._shipped
+    monkeypatch.setattr(small, "_shipped", lambda facts: known(replace(facts, weights_sha256="others")))
     made = export(NAME, ("int8",), False, tmp_path)
     assert any("fitted to the 3 pictures that ship; for your own type --calibrate" in note for note in made.notes)
     assert [file.path.name for file in made.files] == [f"{NAME}.{kind}.onnx" for kind in ("fp32", "int8", "int8-trt")]
@@ -74,6 +89,7 @@ def test_the_pictures_that_ship_are_the_default(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("torchless")
 def test_a_default_that_does_not_do_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small, "_shipped", lambda facts: ({}, []))
     monkeypatch.setitem(parity.TOLERANCE, ("int8", "uint8"), {"psnr_db": 90.0})  # type: ignore[index]
     with pytest.raises(ParityError, match=r"fitted to the pictures that ship: type --calibrate DIR$"):
         export(NAME, ("int8",), False, tmp_path / "out")
@@ -120,3 +136,5 @@ def test_the_first_that_is_good_enough_is_found(enough: int | None) -> None:
     found = quantize_module._first_good(before, 6, measure)
     assert found.model == (enough or 6) and len(asked) <= 4
     assert quantize_module._first_good(before, 0, measure) is before
+    nearly = Quantized(0, "minmax", 6, 0.095, 1)  # what costs speed must be worth it
+    assert quantize_module._first_good(nearly, 6, lambda count: Quantized(count, "minmax", 6, 0.09, 1)) is nearly

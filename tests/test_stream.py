@@ -133,7 +133,8 @@ def test_no_frames() -> None:
     assert upscale_stream(Source(0), lambda p: p, Sink()) == 0
 
 
-def test_a_frame_like_the_one_before_is_not_computed_again() -> None:
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_a_frame_like_the_one_before_is_not_computed_again(at_once: int) -> None:
     class Still(Source):
         def __iter__(self) -> Iterator[Frame]:
             for frame in super().__iter__():
@@ -145,22 +146,9 @@ def test_a_frame_like_the_one_before_is_not_computed_again() -> None:
         computed.append(int(picture.planes[0][0, 0]))
         return picture
 
-    upscale_stream(Still(300), enlarge, sink)
-    assert computed == list(range(9))
+    upscale_stream(Still(300), enlarge, sink, at_once=at_once)
+    assert sorted(computed) == list(range(9))
     assert [int(f.picture.planes[0][0, 0]) for f in sink.got] == [i * i // 10_000 for i in range(300)]
-
-
-def test_frames_that_are_there_already_are_passed_over() -> None:
-    sink, computed = Sink(), []
-    sink.begun = 40
-
-    def enlarge(picture: Picture) -> Picture:
-        computed.append(picture)
-        return picture
-
-    assert upscale_stream(Source(50), enlarge, sink) == 50
-    assert len(computed) == 10
-    assert [f.pts for f in sink.got] == [i * i for i in range(40, 50)]
 
 
 def test_an_engine_that_takes_long_does_not_hold_up_an_interruption() -> None:
@@ -181,3 +169,30 @@ def test_an_engine_that_takes_long_does_not_hold_up_an_interruption() -> None:
         signal.signal(signal.SIGINT, before)
     released.set()
     assert time.monotonic() - started < 20
+
+
+def test_several_at_once_stay_in_order() -> None:
+    """Three frames are in the network at the same time, and leave it in order."""
+    together = threading.Barrier(3, timeout=20)
+    calls: list[int] = []
+
+    def enlarge(picture: Picture) -> Picture:
+        calls.append(1)
+        if len(calls) <= 3:
+            together.wait()  # or it breaks: nobody else came
+        return picture
+
+    sink = Sink()
+    assert upscale_stream(Source(50), enlarge, sink, at_once=3) == 50
+    assert [frame.pts for frame in sink.got] == sorted(frame.pts for frame in sink.got)
+    plain = Sink()
+    upscale_stream(Source(50), lambda p: p, plain)
+    assert [frame.pts for frame in sink.got] == [frame.pts for frame in plain.got]
+
+
+def test_a_failing_network_stops_the_others_when_several_are_at_work() -> None:
+    def fail(picture: Picture) -> Picture:
+        raise OutputError("no")
+
+    with pytest.raises(OutputError, match="no"):
+        upscale_stream(Source(3000), fail, Sink(), at_once=3)

@@ -2,8 +2,10 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
+from srdeploy import tiling
 from srdeploy.tiling import plan, spans
 
 LENGTHS = (1, 7, 63, 64, 65, 99, 100, 101, 256, 301, 413)
@@ -50,3 +52,21 @@ def test_tiles_cover_both_axes() -> None:
 def test_a_length_that_the_network_cannot_take_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple"):
         spans(33, 16, 2, multiple=4)
+
+
+def test_groups_of_few_sizes_leave_nothing_over() -> None:
+    for most in (1, 2, 3, 8):
+        for count in range(40):
+            groups = tiling.powers_of_two(count, most)
+            assert sum(groups) == count and all(size <= most and size & (size - 1) == 0 for size in groups)
+
+
+def test_a_common_tile_is_never_larger_than_the_picture() -> None:
+    rng = np.random.default_rng(0)
+    for height, width, limit in rng.integers(20, 3000, (300, 3)).tolist():
+        halo, multiple = int(rng.integers(0, 20)), int(rng.choice([1, 1, 4]))
+        sides = [-(-side // multiple) * multiple for side in (height, width)]
+        tile = tiling.common_tile(*sides, halo, limit, multiple)
+        if tile is not None:
+            (size,) = {(box.rows.size, box.columns.size) for box in tiling.plan(*sides, tile, halo, multiple)}
+            assert size[0] == size[1] <= min(limit, *sides) and tile in tiling.COMMON

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from srdeploy.backends.engine_file import EngineFile, write_engine
+from srdeploy.backends.engine_file import EngineFile, read_engine, write_engine
 from srdeploy.backends.trt import TrtSession, devices
 from srdeploy.backends.trt_build import BuildOptions, Progress, build_engine, slug
 from srdeploy.difference import compare
 from srdeploy.errors import ModelError, ParityError
 from srdeploy.graph.files import load_model, read_spec
 from srdeploy.graph.pixels import cast_at_the_end
-from srdeploy.parity import Check, open_reference, over_floats, pictures_for
+from srdeploy.parity import Check, open_reference, over_floats, pictures_for, reference_of
 from srdeploy.picture import Pixels
 from srdeploy.spec import ModelSpec
 
@@ -83,6 +83,27 @@ def build_from_file(
         raise ParityError(f"{check.why()}; no file was made")
     proved = EngineFile(spec.with_parity(check.parity), engine.build, engine.precision, engine.plan)
     return BuiltEngine(target, engine.precision, write_engine(target, proved), cached, check)
+
+
+def check_engine(path: Path, against: Path | None = None, data: Path | None = None) -> Check:
+    """Compare an engine with its reference on pictures, on this machine's GPU.
+
+    against: an .onnx or a checkpoint; None takes the one that the engine was proved against, from beside it or among
+    the shipped models. data: a folder of pictures, None for those that ship. Raises ModelError, DeviceError,
+    MissingExtra.
+    """
+    engine = read_engine(path)
+    spec = engine.spec
+    if spec.precision not in TOLERANCE:
+        raise ModelError(f"{path} is {spec.precision}; this version of srdeploy checks {', '.join(TOLERANCE)}")
+    proved = spec if spec.parity is None else replace(spec, reference=spec.parity.reference)
+    try:
+        sides = engine.build["options"]
+        options = BuildOptions(*(tuple(map(int, sides[which])) for which in ("least", "usual", "most")))  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError):
+        raise ModelError(f"{path} does not say which sizes it takes; build it again") from None
+    check = _compared(path, spec, against or reference_of(proved, path), options, data)
+    return replace(check, candidate=str(path))
 
 
 _UINT8 = 2  # onnx.TensorProto.UINT8

@@ -19,11 +19,10 @@ from srdeploy.loss import engine_losses
 from srdeploy.mixed import mixed_from_onnx
 from srdeploy.parity import TOLERANCE, Check, check_file, file_hash, pictures_for
 from srdeploy.picture import Pixels
-from srdeploy.quantize import Quantized, quantize
 from srdeploy.recipe import load_recipe
 from srdeploy.release import ReleaseRecipe
+from srdeploy.small import Small, small_of
 from srdeploy.spec import METADATA_KEY, ModelSpec, Parity, PixelKind, Precision
-from srdeploy.trial import SIGNED, UNSIGNED, Form
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,9 @@ def export(
     that spandrel knows (.pth, .pt, .ckpt, .safetensors), anybody's .onnx, or a release recipe (.toml), whose precisions
     and float files are then made. fp32 is always made: it is what fp16 and int8 are proved against. data: a folder of
     pictures to prove on. calibrate: a folder of full-resolution pictures that int8, which has no float file, is fitted
-    to, None for those that ship; of a release recipe the folder in which that of its `calibration` stands. int8 gives
-    <name>.int8.onnx and, for TensorRT, <name>.int8-trt.onnx. size: (height, width) of the only pictures that the files
+    to; of a release recipe the folder in which that of its `calibration` stands. None: weights that ship in int8 give
+    what ships, proved anew, others are fitted to the pictures that ship. int8 gives <name>.int8.onnx and, for TensorRT,
+    <name>.int8-trt.onnx. size: (height, width) of the only pictures that the files
     shall take, for somebody else's checkpoint.
     The files appear together, each after it was opened and compared; when one fails, none does.
 
@@ -90,17 +90,14 @@ def export(
     """
     if out.exists() and not out.is_dir():
         raise OutputError(f"-o {out} is a file; type -o and a folder for the files")
-    release = source is not None and Path(source).suffix.lower() == ".toml"
-    if source is not None and release:
+    if source is not None and Path(source).suffix.lower() == ".toml":
         recipe = load_recipe(Path(source), ReleaseRecipe)
         calibrate = recipe.calibration_in(calibrate, source)
         source, precisions, float_files = recipe.weights_beside(source), recipe.precisions, recipe.float_files
     integers = _wants_int8(precisions, calibrate)
     opened = _open_source(source, size)
     pictures = pictures_for(opened.facts, data)
-    # Engines are built where they run, and their graph with them: it is in no release.
-    forms = {"int8": UNSIGNED} if release else {"int8": UNSIGNED, "int8-trt": SIGNED}
-    small = _quantized(opened, calibrate, pictures, forms) if integers else {}
+    small = _small(opened, calibrate, pictures) if integers else {}
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -256,25 +253,15 @@ def _with_losses(file: ExportedFile, data: Path | None) -> ExportedFile:
     return replace(file, spec=spec, bytes=stamp_and_save(load_model(file.path), spec, file.path))
 
 
-def _quantized(
-    source: _Source, calibrate: Path | None, proof: dict[str, Pixels], forms: dict[str, Form]
-) -> dict[str, Quantized]:
-    """By kind of file, "int8" and "int8-trt"."""
-    facts, extremes = source.facts, list(proof.values())
-    pairs = calibration_pairs(calibrate, facts.channels, facts.scale, facts.multiple)
-    if calibrate is None:
-        source.notes.append(
-            f"int8 is fitted to the {len(pairs)} pictures that ship; for your own type --calibrate and their folder"
-        )
-    found = {}
-    for kind, form in forms.items():
-        small = found[kind] = quantize(source.graph, facts, pairs, extremes, form)
-        source.notes.append(f"{small.how(kind)}; {small.loss_db:.3f} dB of PSNR lost on {small.pictures} pictures")
+def _small(source: _Source, calibrate: Path | None, proof: dict[str, Pixels]) -> dict[str, Small]:
+    """By kind of file."""
+    found, notes = small_of(source.graph, source.facts, calibrate, list(proof.values()))
+    source.notes.extend(notes)
     return found
 
 
 def _make_int8(
-    source: _Source, small: dict[str, Quantized], folder: Path, pictures: dict[str, Pixels], calibrate: Path | None
+    source: _Source, small: dict[str, Small], folder: Path, pictures: dict[str, Pixels], calibrate: Path | None
 ) -> list[ExportedFile]:
     reference = folder / _file_name(source.facts.name, "fp32", "uint8")
     files = []
@@ -282,7 +269,7 @@ def _make_int8(
         loss = {"ort/int8": round(found.loss_db, 4)}
         spec = replace(_spec(source, "int8", "uint8"), quality_loss_db=loss, float_layers=found.kept)
         try:
-            files.append(_make(found.model, spec, reference, folder, pictures, found.how(), kind))
+            files.append(_make(found.model, spec, reference, folder, pictures, found.how, kind))
         except ParityError as error:
             if calibrate is not None:
                 raise

@@ -14,7 +14,7 @@ from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.fit import Fit
 from srdeploy.media import VIDEO_SUFFIXES, EncodeOptions, is_whole, open_reader, open_writer
 from srdeploy.media.base import MAX_PIXELS, PIPE, Reader, Writer, partial_path, refuse_special
-from srdeploy.media.names import is_sequence
+from srdeploy.media.names import files_of, is_sequence
 from srdeploy.picture import Picture
 from srdeploy.stream import upscale_stream
 from srdeploy.upscale import Upscaler
@@ -96,6 +96,7 @@ class Choices:
     """How existing results, damaged and large sources are treated, and how videos are encoded.
 
     start, end: seconds between which frames of a video are enlarged; None = from the first, to the last.
+    deinterlace: interlaced frames of a video become progressive ones.
     """
 
     overwrite: bool = False
@@ -105,6 +106,7 @@ class Choices:
     max_pixels: int = MAX_PIXELS
     start: float | None = None
     end: float | None = None
+    deinterlace: bool = False
 
 
 def run_job(
@@ -130,7 +132,7 @@ def skipped_by(job: Job, choices: Choices) -> Skipped | None:
     """The answer to a job whose result is there already (`--resume`); raises OutputError if it must not begin."""
     if job.refused is not None:
         raise OutputError(job.refused)
-    return Skipped(str(job.input), str(job.output)) if _is_done(job.output, choices) else None
+    return Skipped(str(job.input), str(job.output)) if _is_done(job.input, job.output, choices) else None
 
 
 def on_this_machine(job: Job, choices: Choices, do: Callable[[Job], Done]) -> Done:
@@ -176,13 +178,15 @@ def _made(
     try:
         chosen = fit.upscaler_for(reader.width, reader.height)
         size = fit.size_for(reader.width, reader.height, even)
+        if even:
+            chosen.expect(reader.height, reader.width)
         with result_folder(job.output.parent):
             writer = open_writer(
                 job.output,
                 reader,
                 *size,
                 choices.encode,
-                key_of(chosen, reader.width, reader.height),
+                key_of(chosen, reader.width, reader.height, reader.depth),
                 choices.resume,
                 choices.overwrite,
             )
@@ -194,7 +198,12 @@ def _made(
 
             def fill() -> int:
                 return upscale_stream(
-                    reader, enlarge, writer, lambda done: on_frame(done, reader.frames, writer.size), interrupted
+                    reader,
+                    enlarge,
+                    writer,
+                    lambda done: on_frame(done, reader.frames, writer.size),
+                    interrupted,
+                    chosen.session.at_once,
                 )
 
             frames = write_whole(writer, fill, choices)
@@ -213,13 +222,19 @@ def _fixed(upscaler: Upscaler) -> Fit[Upscaler]:
 def source_of(job: Job, choices: Choices) -> Reader:
     """What a job reads, opened. Raises InputError."""
     return open_reader(
-        job.input, max_pixels=choices.max_pixels, target=job.output, start=choices.start, end=choices.end
+        job.input,
+        max_pixels=choices.max_pixels,
+        target=job.output,
+        start=choices.start,
+        end=choices.end,
+        deinterlace=choices.deinterlace,
     )
 
 
-def key_of(upscaler: Upscaler, width: int, height: int) -> dict[str, Any]:
-    """What the pixels of a result depend on, beside a source of that size."""
-    session = upscaler.session
+def key_of(upscaler: Upscaler, width: int, height: int, depth: int) -> dict[str, Any]:
+    """What the pixels of a result depend on, beside a source of that size and so many bits."""
+    # Deep pixels go through a file of their own.
+    session = upscaler.session_for(depth)
     return {
         "model": hashlib.sha256(session.path.read_bytes()).hexdigest(),
         "precision": session.arithmetic,
@@ -281,10 +296,17 @@ def write_whole(writer: Writer, fill: Callable[[], int], choices: Choices) -> in
         raise KeyboardInterrupt(f"{writer.kept()} frames of {writer.path} are done and kept; {_GO_ON}") from None
 
 
-def _is_done(output: Path, choices: Choices) -> bool:
+def _is_done(source: Path, output: Path, choices: Choices) -> bool:
     """Whether the result is there and is to be kept. Raises OutputError for what must not be replaced."""
     if output == PIPE:
         return False
+    if is_sequence(output):
+        return (
+            choices.resume
+            and is_sequence(source)
+            and is_whole(output)
+            and len(files_of(output)) == len(files_of(source))
+        )
     if not urls.is_url(output):
         refuse_special(output)
     if urls.exists(output) and not choices.overwrite:

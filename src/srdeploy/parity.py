@@ -113,7 +113,7 @@ def check_file(
     if candidate.suffix.lower() != ".onnx":
         raise ModelError(f"{candidate} is not an exported .onnx file; type: srdeploy export {candidate}")
     spec, enlarge, arithmetic = open_candidate(candidate)
-    reference = against or _reference_of(spec, candidate)
+    reference = against or reference_of(spec, candidate)
     pictures = pictures_for(spec, data) if pictures is None else pictures
     comparison = compare(
         open_reference(reference, spec), enlarge, pictures, tolerance_for(spec), reference.name, arithmetic
@@ -279,7 +279,7 @@ def _same_facts(path: Path, scale: int, channels: int, spec: ModelSpec) -> None:
         )
 
 
-def _reference_of(spec: ModelSpec, candidate: Path) -> Path:
+def reference_of(spec: ModelSpec, candidate: Path) -> Path:
     """The file that the stamp names, made from the same weights: beside the candidate, then among the shipped."""
     if spec.reference is None:
         raise ModelError(f"{candidate} names no reference; type --against and the file it was made from")

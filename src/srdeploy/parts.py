@@ -13,7 +13,7 @@ Parts = Mapping[str, Counts]
 LANES = 4
 """Channels are added in fours: CPU kernels take them in fours (srdeploy.graph.lanes)."""
 
-STEPS = 3
+STEPS = 6
 """So many times a tensor is given more channels."""
 
 Move = tuple[str, Counts]

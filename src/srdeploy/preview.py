@@ -15,20 +15,27 @@ from srdeploy.picture import Picture, Pixels
 from srdeploy.upscale import Upscaler
 
 
-def preview(source: Path, at: float, upscaler: Upscaler, out: Path | None = None, overwrite: bool = False) -> str:
+def preview(
+    source: Path,
+    at: float,
+    upscaler: Upscaler,
+    out: Path | None = None,
+    overwrite: bool = False,
+    deinterlace: bool = False,
+) -> str:
     """Write the frame that is shown at `at` seconds: bicubic (Keys 1981) on the left, the network on the right.
 
-    out: a picture's name; None is `<stem>_x4.preview.png` beside the source. Returns a sentence about it and about how
-    long the network takes for all frames. Raises InputError when there is no such frame, OutputError when the picture
-    exists and is not to be overwritten.
+    deinterlace: as in open_reader. out: a picture's name; None is `<stem>_x4.preview.png` beside the source. Returns a
+    sentence about it and about how long the network takes for all frames. Raises InputError when there is no such
+    frame, OutputError when the picture exists and is not to be overwritten.
     """
     path = out or source.with_name(f"{source.stem}_x{upscaler.scale}.preview.png")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already; type --overwrite to replace it, or another -o")
-    whole = open_reader(source)
+    whole = open_reader(source, deinterlace=deinterlace)
     frames = whole.frames
     whole.close()
-    reader = open_reader(source, start=at)
+    reader = open_reader(source, start=at, deinterlace=deinterlace)
     try:
         frame = next(iter(reader), None)
     finally:

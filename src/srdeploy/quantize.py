@@ -25,7 +25,7 @@ TOLERANCE_DB = 0.10
 """A loss above this is refused."""
 
 MARGIN_DB = 0.02
-"""What a method that clips must gain over minmax to be taken."""
+"""What must be gained for a method that clips to be taken instead of minmax, or for what costs speed."""
 
 
 @dataclass(frozen=True)
@@ -97,19 +97,22 @@ def quantize(
         )
     if best.loss_db > TOLERANCE_DB:
         raise ParityError(
-            f"{facts.name} in int8 loses {best.loss_db:.2f} dB of PSNR on {best.pictures} pictures ({best.how()}), and "
-            f"{TOLERANCE_DB:.2f} dB is allowed; type --fp16, or --calibrate and a folder of other pictures"
+            f"{facts.name} in {form.kind} loses {best.loss_db:.2f} dB of PSNR on {best.pictures} pictures "
+            f"({best.how(form.kind)}), and {TOLERANCE_DB:.2f} dB is allowed; type --fp16, or --calibrate and a folder "
+            "of other pictures"
         )
     return best
 
 
 def _first_good(best: Quantized, count: int, measure: Callable[[int], Quantized]) -> Quantized:
-    """The first of 1 .. count, each losing less than the one before, that reaches TARGET_DB; or the best there is."""
+    """The first of 1 .. count, each losing less than the one before, that reaches TARGET_DB; or the best there is, if
+    that is worth its speed."""
     if count == 0:
         return best
     found = measure(count)
     if found.loss_db > TARGET_DB:
-        return min(best, found, key=lambda result: result.loss_db)
+        worth = MARGIN_DB if best.loss_db <= TOLERANCE_DB else 0.0
+        return found if found.loss_db < best.loss_db - worth else best
     below, reached = 0, count
     while reached - below > 1:
         middle = (below + reached) // 2

@@ -107,8 +107,8 @@ class Segmenter:
         chosen, size = self._sizes(reader)
         with self._lock:
             self._idle.append(source)
-        key = key_of(chosen, reader.width, reader.height)
-        return Split(key, answer_of(job, chosen, reader.form.depth, (reader.width, reader.height), size))
+        key = key_of(chosen, reader.width, reader.height, reader.depth)
+        return Split(key, answer_of(job, chosen, reader.depth, (reader.width, reader.height), size))
 
     def make(self, job: Job, choices: Choices, settings: Mapping[str, Any], number: int, on_frame: OnFrame) -> Made:
         """The segment of that number, from 0 on; settings: what the writer that joins it goes by.
@@ -154,8 +154,9 @@ class Segmenter:
         if not isinstance(reader, VideoReader):
             raise TypeError(f"{job.input} is read as {type(reader).__name__}")
         chosen, size = self._sizes(reader)
+        chosen.expect(reader.height, reader.width)
         target = VideoTarget(job.output, reader, size, choices.encode)
-        settings = settings_of(target, reader, key_of(chosen, reader.width, reader.height))
+        settings = settings_of(target, reader, key_of(chosen, reader.width, reader.height, reader.depth))
         return _Source((job.input, choices), reader, target, settings, iter(reader))
 
     def _put_back(self, source: _Source) -> None:
@@ -171,7 +172,8 @@ class _Stretch:
 
     def __init__(self, source: _Source, number: int) -> None:
         reader = source.reader
-        self.path, self.width, self.height, self.notes = reader.path, reader.width, reader.height, reader.notes
+        self.path, self.notes = reader.path, reader.notes
+        self.width, self.height, self.depth = reader.width, reader.height, reader.depth
         self.frames: int | None = None
         self._source = source
         self._first = number * SEGMENT_FRAMES

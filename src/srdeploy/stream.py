@@ -9,6 +9,7 @@ from queue import Empty, Full, Queue
 
 import numpy as np
 
+from srdeploy.inorder import in_order
 from srdeploy.media.base import Reader, Writer
 from srdeploy.picture import Frame, Picture
 
@@ -75,17 +76,19 @@ def upscale_stream(
     writer: Writer,
     on_frame: Callable[[int], None] = lambda done: None,
     interrupted: threading.Event | None = None,
+    at_once: int = 1,
 ) -> int:
     """Enlarge every frame of `reader` into `writer`; return how many it holds then.
 
     Reading, the network and writing each have a thread of their own. pts, time base and duration of each frame are
-    kept. A frame with the pixels of the one before it is not computed again; frames that the writer has from a run
-    that was stopped are only decoded. on_frame is called with the number of frames written, in the writer's thread.
+    kept. A frame with the pixels of the one before it is not computed again. on_frame is called with
+    the number of frames written, in the writer's thread.
 
     An error of the reader is raised after the frames before it have been written; one of the network or the writer is
     raised at once. The caller's `with writer` then removes what was written, or keeps it. When the calling thread is
     interrupted, a stage that is inside an engine or an encoder for longer than _PATIENCE_SECONDS is left behind.
     interrupted: raises KeyboardInterrupt when set; threads other than the main one hear of Ctrl-C by it.
+    at_once: frames that are given to `upscaler` at the same time, each by a thread of its own.
     """
     stop = threading.Event()
     decoded, enlarged = _Pipe(stop), _Pipe(stop)
@@ -94,20 +97,33 @@ def upscale_stream(
 
     def decode() -> None:
         try:
-            for number, frame in enumerate(reader):
-                if number >= writer.begun:
-                    decoded.put(frame)
+            for frame in reader:
+                decoded.put(frame)
         except _Stopped:
             raise
         except BaseException as error:  # noqa: BLE001  (raised in the caller's thread once the good frames are through)
             failure.append(error)
         decoded.put(None)
 
-    def enlarge() -> None:
+    def distinct() -> Iterator[tuple[Frame, bool]]:
+        """Frames, and whether they repeat the one before."""
         source: Picture | None = None
         for frame in decoded:
-            if source is None or not same_pixels(frame.picture, source):
-                source, big = frame.picture, upscaler(frame.picture)
+            repeats = source is not None and same_pixels(frame.picture, source)
+            source = source if repeats else frame.picture
+            yield frame, repeats
+
+    def larger(item: tuple[Frame, bool]) -> tuple[Frame, Picture | None]:
+        frame, repeats = item
+        return frame, None if repeats else upscaler(frame.picture)
+
+    def enlarge() -> None:
+        big: Picture | None = None
+        # An engine on the CPU may take long: this stage itself is then what an interruption leaves behind.
+        made = map(larger, distinct()) if at_once == 1 else in_order(larger, distinct(), at_once)
+        for frame, picture in made:
+            big = picture or big
+            assert big is not None
             enlarged.put(replace(frame, picture=big))
         enlarged.put(None)
 

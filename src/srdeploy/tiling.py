@@ -8,6 +8,12 @@ where the whole picture has it too.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+COMMON = range(64, 1025, 32)
+"""Tiles for pictures whose sizes differ."""
+
+BOX_PIXELS = 1 << 14
+"""What calling an engine costs beside its pixels."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -47,6 +53,34 @@ def spans(length: int, tile: int, halo: int, multiple: int = 1, minimum: int = 1
         read = min(max(keep - halo, 0) // multiple * multiple, length - size)
         result.append(Span(read, size, keep, keep_end))
     return result
+
+
+def common_tile(height: int, width: int, halo: int, limit: int, multiple: int = 1, minimum: int = 1) -> int | None:
+    """A tile for a picture of any size whose read boxes have one of few shapes, so that an engine that prepares itself
+    for each shape has few to prepare for; None when the picture is smaller than the smallest.
+
+    Of COMMON, the one that reads the fewest pixels, each box counted as BOX_PIXELS more than it has. limit: the most
+    pixels that a side of a read box may have.
+    """
+    best: tuple[int, int] | None = None
+    for tile in COMMON:
+        size = _up(max(tile + 2 * halo, minimum), multiple) + (multiple if multiple > 1 else 0)
+        if size > min(height, width, limit):
+            break
+        cost = -(-height // tile) * -(-width // tile) * (size * size + BOX_PIXELS)
+        if best is None or cost <= best[0]:
+            best = cost, tile
+    return None if best is None else best[1]
+
+
+def powers_of_two(count: int, most: int) -> list[int]:
+    """So many things in groups of 2**n, the largest first and none above `most`: groups of few sizes, and none left."""
+    groups = []
+    while count:
+        size = 1 << (min(count, max(1, most)).bit_length() - 1)
+        groups.append(size)
+        count -= size
+    return groups
 
 
 def windows(length: int, size: int, halo: int, multiple: int = 1) -> list[Span]:

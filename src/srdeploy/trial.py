@@ -44,17 +44,19 @@ Array64 = npt.NDArray[np.float64]
 class Form:
     """A way to write an int8 graph.
 
-    convert: of int8_from_onnx's arguments. finished: from what that gives to uint8 (N, H, W, C) in and out. levels: how
-    many a tensor without negative values has. floats: names of convolutions that stay float.
+    kind: as in the file's name. convert: of int8_from_onnx's arguments. finished: from what that gives to uint8
+    (N, H, W, C) in and out. levels: how many a tensor without negative values has. floats: names of convolutions that
+    stay float.
     """
 
+    kind: str
     convert: Callable[..., Model]
     finished: Callable[[Model], Model]
     levels: int
     floats: Callable[[Model], list[str]]
 
 
-UNSIGNED = Form(int8_from_onnx, in_lanes, 255, lambda model: [])
+UNSIGNED = Form("int8", int8_from_onnx, in_lanes, 255, lambda model: [])
 """For CPUs: bytes from border to border."""
 
 
@@ -64,7 +66,7 @@ def _wrapped(model: Model) -> Model:
     return wrapped
 
 
-SIGNED = Form(signed_from_onnx, _wrapped, 127, at_pixels)
+SIGNED = Form("int8-trt", signed_from_onnx, _wrapped, 127, at_pixels)
 """For TensorRT."""
 
 

@@ -5,6 +5,8 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -203,7 +205,7 @@ def test_cuda_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail(folder: Path) -> None:
+    def fail(folder: Path, provider: str) -> None:
         raise OSError(error)
 
     monkeypatch.setattr(ort, "onnxruntime", _GpuWheel)
@@ -215,6 +217,98 @@ def test_cuda_that_is_missing_is_named(
     row = next(row for row in available() if row["name"] == "ort cuda")
     assert not row["available"] and "type: " in row["why_not"]
     assert capsys.readouterr().out == ""
+
+
+def test_tensorrt_that_is_missing_is_named(model_file: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library and its version, which must be the one that onnxruntime-gpu was built for."""
+
+    def fail(folder: Path, provider: str) -> None:
+        assert (folder, provider) == (Path("/nowhere/onnxruntime/capi"), "tensorrt")
+        raise OSError("libnvinfer.so.10: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr(ort, "onnxruntime", _GpuWheel)
+    monkeypatch.setattr(ort, "nvidia_gpus", lambda: ["a GPU"])
+    monkeypatch.setattr(ort.ort_cuda, "driver_cuda", lambda: (13, 0))
+    monkeypatch.setattr(ort.ort_cuda, "_load", fail)
+    said = r"does not find libnvinfer\.so\.10, of TensorRT 10; type: pip install 'tensorrt==10\.\*'"
+    for device, asked in (("auto", "--backend ort-tensorrt"), ("cuda:0", "--device cuda:0")):
+        with pytest.raises(DeviceError, match=f"{asked} cannot be had: .*{said}"):
+            open_session(model_file(), "ort-tensorrt", device)
+    with pytest.raises(DeviceError, match="--device cpu cannot be had"):
+        open_session(model_file(), "ort-tensorrt", "cpu")
+
+
+class _Node(NamedTuple):
+    op_type: str
+
+
+class _Part(NamedTuple):
+    ep_name: str
+    kinds: tuple[str, ...]
+
+    def get_nodes(self) -> list[_Node]:
+        return [_Node(kind) for kind in self.kinds]
+
+
+class _Opened:
+    """A session of onnxruntime-gpu, as far as opening one looks at it."""
+
+    def __init__(self, first: str, *parts: _Part) -> None:
+        self.first, self.parts = first, parts
+
+    def get_providers(self) -> list[str]:
+        return [self.first, "CPUExecutionProvider"]
+
+    def get_provider_graph_assignment_info(self) -> list[_Part]:
+        return list(self.parts)
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name="input")]
+
+    get_outputs = get_inputs
+
+
+TRT, CUDA, CPU = (f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "CPU"))
+
+
+@pytest.mark.parametrize(
+    ("backend", "parts", "said"),
+    [
+        ("ort", [_Part(CUDA, ("Conv",)), _Part(CPU, ("Shape",))], None),
+        ("ort", [_Part(CUDA, ("Conv",)), _Part(CPU, ("Conv",))], "on cpu and cuda:0"),
+        ("ort-tensorrt", [_Part(TRT, ("Conv",)), _Part(CUDA, ("Cast",))], None),
+        ("ort-tensorrt", [_Part(TRT, ("Conv",)), _Part(CUDA, ("Conv",))], "CUDAExecutionProvider in place of TensorRT"),
+        ("ort-tensorrt", [_Part(CPU, ("Conv",))], "on cpu; type"),
+    ],
+)
+def test_what_really_computes_is_asked(
+    backend: str, parts: list[_Part], said: str | None, model_file: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = _Opened(TRT if backend == "ort-tensorrt" else CUDA, *parts)
+    monkeypatch.setattr(ort, "nvidia_gpus", lambda: ["a GPU"])
+    monkeypatch.setattr(ort, "_gpu_devices", lambda provider, library: ["cuda:0"])
+    monkeypatch.setattr(ort, "_open", lambda *words, **options: opened)
+    if said is None:
+        session = open_session(model_file(), backend, "cuda")
+        assert (session.backend, session.device, session.at_once) == (backend, "cuda:0", 3)
+    else:
+        with pytest.raises(DeviceError, match=said):
+            open_session(model_file(), backend, "cuda")
+
+
+def test_a_network_that_no_graph_can_hold_runs_without(model_file: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def opens(*words: Any, gpu: list[Any]) -> Any:
+        asked.append(gpu[0][1]["enable_cuda_graph"])
+        if asked[-1] == "1":
+            raise DeviceError("This session cannot use the graph capture feature as requested by the user")
+        return _Opened(CUDA, _Part(CUDA, ("Conv",)))
+
+    monkeypatch.setattr(ort, "_gpu_devices", lambda provider, library: ["cuda:0"])
+    monkeypatch.setattr(ort, "_open", opens)
+    assert open_session(model_file(), "ort", "cuda").device == "cuda:0"
+    assert asked == ["1", "0"]
 
 
 def test_two_wheels_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +323,7 @@ def test_two_wheels_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_available_says_why_not() -> None:
     rows = {row["name"]: row for row in available()}
-    assert list(rows) == ["ort cpu", "ort cuda", "openvino", "tensorrt"]
+    assert list(rows) == ["ort cpu", "ort cuda", "ort tensorrt", "openvino", "tensorrt"]
     assert rows["ort cpu"] == {"name": "ort cpu", "available": True, "why_not": None, "devices": ["cpu"]}
     for row in rows.values():
         assert row["available"] == (row["why_not"] is None) == bool(row["devices"])

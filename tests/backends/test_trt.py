@@ -143,6 +143,16 @@ def test_its_facts_need_no_gpu(typed: dict[str, Any]) -> None:
     assert set(build["options"]) == {"least", "usual", "most", "workspace", "level"}
 
 
+def test_an_engine_is_checked_as_it_was_proved(typed: dict[str, Any]) -> None:
+    assert typed["check"]["code"] == 0, typed["check"]
+    found, proved = typed["check"]["answer"], _made(typed, "first")["parity"]
+    assert found["passed"] is True and found["candidate"] == _made(typed, "first")["path"]
+    assert found["reference"] == proved["reference"] == "espcn-x2.fp16.onnx"
+    assert {key: found[key] for key in ("psnr_db", "max_abs", "levels_off")} == {
+        key: proved[key] for key in ("psnr_db", "max_abs", "levels_off")
+    }
+
+
 def test_it_runs_tiled_as_the_graph_does(typed: dict[str, Any]) -> None:
     assert typed["run"]["code"] == 0, typed["run"]
     (output,) = typed["run"]["answer"]["outputs"]
@@ -161,6 +171,10 @@ def test_it_runs_tiled_as_the_graph_does(typed: dict[str, Any]) -> None:
         ("no_engine", "is not an engine"),
         ("other_gpu", "was built for the GPU NVIDIA Stand-in 9000 and this machine has NVIDIA Other 1"),
         ("damaged", "is damaged"),
+        ("damaged_check", "is damaged"),
+        ("checked_elsewhere", "was built for the GPU NVIDIA Stand-in 9000"),
+        ("bisected", "an engine shows no layers between"),
+        ("against", "espcn-x3.fp32.onnx"),
         ("cut", "is damaged"),
         ("widened", "built an engine that computes in fp32"),
         ("sizes", "must grow"),

@@ -1,6 +1,7 @@
 """Peers do the same work as srdeploy: same weights, same pixels out. What the CLI's test covers is not here again."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,11 @@ from srdeploy.backends import open_session
 from srdeploy.bench.peers import open_peer
 from srdeploy.bench.subjects import still
 from srdeploy.bench.suite import Row
-from srdeploy.errors import MissingExtra, ModelError
+from srdeploy.errors import DeviceError, MissingExtra, ModelError
 
 
 def _result(peer: str, model: str, folder: Path) -> np.ndarray:
-    subject = open_peer(Row("network", peer, model, height=24, width=32, threads=1, peer=True), folder)
+    subject = open_peer(Row("network", peer, model, device="cpu", height=24, width=32, threads=1, peer=True), folder)
     assert subject.result is not None
     return subject.result()
 
@@ -27,6 +28,20 @@ def test_ncnn_gives_the_same_pixels(model: str, tmp_path: Path) -> None:
     session = open_session(zoo.find(model), "ort", "cpu", threads=1)
     ours = session.run(still(24, 32, session.spec.channels))
     assert np.abs(_result("ncnn", model, tmp_path).astype(int) - ours).max() <= 1
+
+
+def test_pytorch_in_half_precision_and_on_a_device_that_is_not_there(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="a peer")
+    row = Row("network", "pytorch", "espcn-x4", "fp16", height=24, width=32, threads=1, peer=True, device="cpu")
+    subject = open_peer(row, tmp_path)
+    assert (subject.facts["precision"], subject.facts["device"]) == ("fp16", "cpu")
+    assert subject.result is not None
+    apart = np.abs(subject.result().astype(int) - _result("onnxruntime", "espcn-x4", tmp_path))
+    assert 0 < apart.max() <= 2, "half precision, of the same network"
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(DeviceError, match="finds no CUDA"):
+        open_peer(replace(row, device="cuda"), tmp_path)
 
 
 def test_a_library_that_is_missing_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,11 @@ ENGINES = [name for name in ("ort", "openvino") if is_usable(name)]
 
 
 def _shipped() -> list[Path]:
-    return sorted(path for path in zoo.MODELS.glob("*.onnx") if not path.name.endswith(".float.onnx"))
+    others = (
+        ".float.onnx",
+        ".int8-trt.onnx",
+    )  # the latter is TensorRT's; what it carries is proved in tests/test_quantize
+    return sorted(path for path in zoo.MODELS.glob("*.onnx") if not path.name.endswith(others))
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +100,18 @@ def test_the_committed_report_is_complete_and_of_what_ships() -> None:
             again = "type: srdeploy bench --suite benchmarks/parity.toml -o benchmarks/reports/parity"
             assert row["sha256"] == file_hash(path), f"{path.name} is not the file that was proved; {again}"
             assert row["passed"] and set(row["sets"]) == {"set5", "set14", "b100"}
+
+
+def test_on_a_gpu_every_engine_of_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through stand-ins: no GPU was at hand. The suite without one says so before PyTorch is at work."""
+    asked = [(c.path.name, c.backend, c.open.keywords["device"]) for c in proof._on_gpu("espcn-x4", "cuda")]  # type: ignore[attr-defined]
+    backends = ("ort", "ort-tensorrt", "tensorrt")
+    assert asked[:3] == [("espcn-x4.fp32.onnx", backend, "cuda") for backend in backends]
+    assert len(asked) == 3 * len(list(zoo.MODELS.glob("espcn-x4.*[0-9].onnx")))
+    if is_usable("ort", "ort cuda"):
+        pytest.skip("there is a GPU")
+    monkeypatch.setattr(proof, "_sets", lambda *words: pytest.fail("PyTorch is at work already"))
+    result = CliRunner().invoke(app, ["bench", "--suite", str(REPOSITORY / "benchmarks" / "parity-gpu.toml")])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: device cuda was asked, and no engine has one: found no NVIDIA GPU")
+    assert len(result.stderr.splitlines()) == 1

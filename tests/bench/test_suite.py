@@ -55,6 +55,7 @@ def test_every_combination_is_a_row(tmp_path: Path) -> None:
         ("[[peers]]\npeers = ['magic']", "choose one of"),
         ("[[peers]]\npeers = ['ffmpeg xbr']", "enlarges files"),
         ("[[peers]]\npeers = ['ncnn']\nscale = 5", "scale is 5"),
+        ("[[peers]]\npeers = ['ncnn']\ndevice = 'cuda'", "fp32 on the CPU only"),
         ("[[video]]\nmodels = ['a']", "'file' is missing"),
         ("limit_s = 0\n[[network]]", "limit_s is 0"),
         ("", "measures nothing"),

@@ -4,14 +4,18 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from srdeploy.backends.session import is_usable
 from srdeploy.bench import machine, measure, sampling
+from srdeploy.bench.suite import load_suite
 from srdeploy.cli.app import app
+from srdeploy.errors import DeviceError
 
 FP32 = ("espcn-x4", "--precision", "fp32", "--backend", "ort")
 
@@ -132,6 +136,37 @@ def test_a_suite_tells_what_it_could_not_measure(tmp_path: Path, clip: Path) -> 
         assert row["agreement"]["levels"] <= 1, "a peer does the same work"
     assert [row["model"] for row in document["not_measured"]] == ["none-x4", "espcn-x4"]
     assert all(row["reason"] for row in document["not_measured"])
+
+
+def test_the_suite_for_gpus_without_one_and_its_twin_on_the_cpu(clip: Path) -> None:
+    """The same tables with another device take the same road. That they run on a GPU was never seen."""
+    pytest.importorskip("torch", reason="a peer")
+    suite = load_suite(Path(__file__).parents[2] / "benchmarks" / "gpu.toml")
+    suite = replace(
+        suite,
+        limit_s=1.0,
+        quality="",
+        network=tuple(
+            replace(t, models=("espcn-x4",), sizes=("48x32",), batch=t.batch[:1]) for t in suite.network[::2]
+        ),
+        video=tuple(replace(t, models=("espcn-x4",), file=str(clip)) for t in suite.video),
+        peers=tuple(replace(t, models=("espcn-x4",), sizes=("48x32",), peers=("pytorch",)) for t in suite.peers),
+    )
+    if not is_usable("ort", "ort cuda"):
+        with pytest.raises(
+            DeviceError, match=r"nothing of the suite could be measured .*found no NVIDIA GPU"
+        ) as caught:
+            measure.measure(suite)
+        assert "\n" not in str(caught.value)
+    twin = replace(
+        suite,
+        network=tuple(replace(t, device="cpu", backends=("ort",)) for t in suite.network),
+        video=tuple(replace(t, device="cpu", backends=("ort",), precisions=("fp32",)) for t in suite.video),
+        peers=tuple(replace(t, device="cpu") for t in suite.peers),
+    )
+    found = {(row["kind"], row["backend"], row["precision"]) for row in measure.measure(twin)["rows"]}
+    assert {("network", "ort", "fp32"), ("video", "ort", "fp32")} <= found
+    assert {("network", "pytorch", "fp32"), ("network", "pytorch", "fp16")} <= found
 
 
 def test_peers_that_are_not_installed_are_rows_with_a_reason(

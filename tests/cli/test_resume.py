@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,32 +73,74 @@ def closed_frames(folder: Path) -> int:
     return sum(len(json.loads(line)["packets"]) for line in lines)
 
 
-def killed(process: subprocess.Popen[str], folder: Path, after: int, seconds: float) -> None:
-    """SIGKILL once `after` frames are closed and `seconds` more have passed."""
-    deadline = time.monotonic() + 600
-    while process.poll() is None and closed_frames(folder) < after and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(seconds)
-    process.kill()
-    process.communicate()
-
-
-def stops(count: int) -> Iterator[tuple[int, float]]:
-    chance = random.Random(7)
-    yield from sorted((chance.randrange(0, FRAMES - SEGMENT_FRAMES), chance.uniform(0, 0.2)) for _ in range(count))
-
-
 @pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.long)])
 def test_killed_at_random_moments(count: int, clip: Path, unbroken: bytes, tmp_path: Path) -> None:
     out = tmp_path / "big.mp4"
-    for after, seconds in stops(count):
+    chance = random.Random(7)
+    for _ in range(count):
         before = closed_frames(tmp_path)
-        killed(subprocess.Popen(command(clip, out, "--resume"), text=True), tmp_path, after, seconds)
-        assert out.exists() or closed_frames(tmp_path) >= before
+        process = subprocess.Popen(command(clip, out, "--resume"), stdout=subprocess.DEVNULL, text=True)
+        while process.poll() is None and not list(tmp_path.glob(".*.part/manifest.jsonl")):
+            time.sleep(0.01)
+        moment = chance.uniform(0, 2 if count < 20 else 5)
+        time.sleep(moment)
+        process.kill()
+        process.wait()
+        kept = closed_frames(tmp_path)
+        sys.stdout.write(f"SIGKILL {moment:.2f} s after the start: {before} frames before, {kept} kept\n")
+        if out.exists():  # it was done before; the next one begins anew
+            assert out.read_bytes() == unbroken
+            out.unlink()
+            continue
+        assert kept >= before
+        # What is lost is in the open segment, and no more than one is ever open.
+        work = [p.name for folder in tmp_path.glob(".*.part") for p in folder.iterdir()]
+        assert len([name for name in work if name.isdecimal()]) * SEGMENT_FRAMES - kept <= SEGMENT_FRAMES
+    begun = closed_frames(tmp_path)
     done = run(clip, out, "--resume", "--json")
     assert done.returncode == 0, done.stderr
     assert out.read_bytes() == unbroken
     assert [p.name for p in tmp_path.iterdir()] == ["big.mp4"]
+    if begun:
+        assert f"{begun} frames were there already" in done.stderr
+
+
+# In a mount of its own, which vanishes with the shell: a run into a small disk, then more room, then --resume.
+SMALL_DISK = """
+mount -t tmpfs -o size=$SIZE none "$DISK" || exit 77
+"$@" -o "$DISK/big.mp4" 2> "$OUT/said"; echo $? > "$OUT/code"
+cat "$DISK"/.*.part/manifest.jsonl > "$OUT/manifest" 2> /dev/null
+mount -o remount,size=64m "$DISK" && "$@" -o "$DISK/big.mp4" --resume --quiet && cp -R "$DISK" "$OUT/"
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("share", [round(random.Random(11 + place).uniform(0.1, 1.4), 2) for place in range(5)])
+def test_small_disk_and_then_room(share: float, clip: Path, unbroken: bytes, tmp_path: Path) -> None:
+    """The segments and the result that is joined from them need about twice the result's bytes."""
+    disk, outside = tmp_path / "disk", tmp_path / "outside"
+    disk.mkdir()
+    outside.mkdir()
+    size = int(len(unbroken) * share) // 4096 * 4096
+    words = [word for word in command(clip, Path("out")) if word not in ("-o", "out")]
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, "sh", *words],
+        env={**os.environ, "SIZE": str(size), "DISK": str(disk), "OUT": str(outside)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode in (1, 77, 127) and not (outside / "code").exists():
+        pytest.skip(f"no disk of its own can be mounted here: {done.stderr.strip()}")
+    said = (outside / "said").read_text()
+    kept = sum(len(json.loads(line)["packets"]) for line in (outside / "manifest").read_text().splitlines()[1:])
+    sys.stdout.write(f"a disk of {share:.0%} of the result's bytes: {kept} of {FRAMES} frames kept; {said}")
+    assert (outside / "code").read_text() == "1\n"
+    assert said.count("\n") == 1
+    assert "No space left on device" in said
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in (outside / "disk").iterdir()] == ["big.mp4"]
+    assert (outside / "disk" / "big.mp4").read_bytes() == unbroken
 
 
 @pytest.mark.parametrize("share", [0.2, 0.8, *(pytest.param(s, marks=pytest.mark.long) for s in (0.05, 0.5, 0.95))])
@@ -110,6 +152,7 @@ def test_full_disk_and_then_room(share: float, clip: Path, unbroken: bytes, tmp_
     assert "cannot write" in full.stderr
     assert not out.exists()
     kept = closed_frames(tmp_path)
+    sys.stdout.write(f"full at {share:.0%} of the result's bytes: {kept} of {FRAMES} frames kept\n")
     assert (f"{kept} frames are done and kept" in full.stderr) == (kept > 0)
     done = run(clip, out, "--resume")
     assert done.returncode == 0, done.stderr

@@ -67,6 +67,27 @@ def test_layers_can_stay_float(network: Any, tmp_path: Path) -> None:
     assert found.count("QLinearConv") == 8 and found.count("Conv") + found.count("FusedConv") == 2
 
 
+def test_what_is_added_to_a_float_picture_is_added_to_it_unrounded() -> None:
+    """SRCNN adds what it found to the enlarged picture: with the enlarging layer in float, not to its 8 bits."""
+    network = load_model(zoo.find("srcnn-x2", None, "fp32", "float"))
+    enlarging = convolutions(network)[0]
+    losses = []
+    planes = np.random.default_rng(5).integers(0, 256, (1, 20, 24, 1), np.uint8)
+    exact = ort.run_graph(wrap_pixels(network).SerializeToString(), {"input": planes})["output"].astype(int)
+    for keep in ((), (enlarging,)):
+        model = int8_from_onnx(network, _ranges(network), keep)
+        check(model, "int8")
+        made_by = {name: node.op_type for node in model.graph.node for name in node.output}
+        (add,) = [node for node in model.graph.node if node.op_type == "Add"]
+        assert [made_by[name] for name in add.input] == [
+            "DepthToSpace" if keep else "DequantizeLinear",
+            "DequantizeLinear",
+        ]
+        found = ort.run_graph(model.SerializeToString(), {"input": planes})["output"].astype(int)
+        losses.append(float(np.mean(np.square(found - exact))))
+    assert losses[1] < 0.7 * losses[0]
+
+
 def test_an_equalized_network_computes_the_same(network: Any) -> None:
     model, names = with_activations(network)
     planes = np.random.default_rng(4).random((1, 1, 20, 28), np.float32)

@@ -25,7 +25,7 @@ def test_a_report_that_changed_changes_the_readme(repository: Path, tmp_path: Pa
     (tmp_path / "src").symlink_to(repository / "src")
     sets = {name: {"psnr_y": 31.2345, "ssim_y": 0.8} for name in ("set5", "set14", "b100")}
     row = {"model": "espcn-x4", "file": "f", "precision": "fp32", "backend": "pytorch", "sets": sets, "passed": True}
-    row |= {"psnr_db": 77.7, "loss_db": 0.00123, "off": 0.0, "multiply_adds_per_pixel": 24640.0}
+    row |= {"psnr_db": 77.7, "loss_db": 0.00123, "off": 0.0, "multiply_adds_per_pixel": 24640.0, "parameters": 24733}
     document = {"date": "2026-11-24", "environment": {"cpu": "A processor", "cores": 2}}
     document["parity"] = [row, {**row, "backend": "ort"}]
     (tmp_path / "benchmarks" / "reports" / "parity").mkdir(exist_ok=True)
@@ -35,6 +35,7 @@ def test_a_report_that_changed_changes_the_readme(repository: Path, tmp_path: Pa
     assert done.returncode == 1 and "README.md" in done.stdout
     subprocess.run(command, check=True)
     assert "| ort | fp32 | 1 of 1 | 77.7 | 0.0012 |" in (tmp_path / "README.md").read_text()
+    assert "| `espcn-x4` | 24,733 | 3.2 | 30." in (tmp_path / "docs" / "models.md").read_text()
     picture = (tmp_path / "benchmarks" / "reports" / "quality-work-x4.svg").read_text()
     assert ">espcn-x4<" in picture and ">EDSR-baseline<" in picture
     assert subprocess.run([*command, "--check"], check=False).returncode == 0

@@ -44,8 +44,8 @@ def nearest(picture: Picture, scale: int) -> Picture:
 def enlarge_file() -> Callable[..., list[str]]:
     """Enlarge a file by nearest neighbour through our reader and writer; the notes of both."""
 
-    def run(source: Path, result: Path, scale: int = 2, options: EncodeOptions | None = None) -> list[str]:
-        reader = open_reader(source, threads=1, target=result)
+    def run(source: Path, result: Path, scale: int = 2, options: EncodeOptions | None = None, **how: Any) -> list[str]:
+        reader = open_reader(source, threads=1, target=result, **how)
         try:
             size = reader.width * scale, reader.height * scale
             with open_writer(result, reader, *size, options or EncodeOptions()) as writer:

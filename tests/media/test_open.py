@@ -56,7 +56,7 @@ def test_suffix_of_the_result(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.tif", Picture("gray", (GRAY,)))
     assert result_suffix(tmp_path / "a.tif") == ".tif"
     (tmp_path / "a.ts").write_bytes((b"\x47" + bytes(187)) * 4)
-    assert result_suffix(tmp_path / "a.ts") == ".mkv"
+    assert result_suffix(tmp_path / "a.ts") == ".ts"
     (tmp_path / "a.mov").write_bytes(b"\0\0\0\x14ftypqt  ")
     assert result_suffix(tmp_path / "a.mov") == ".mov"
     (tmp_path / "empty.mp4").touch()

@@ -8,7 +8,8 @@ import pytest
 import srdeploy
 from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.folders import plan_jobs
-from srdeploy.jobs import Choices, Done, run_job
+from srdeploy.jobs import Choices, Done, Skipped, run_job
+from srdeploy.media.encode import encode
 
 FFmpeg = Callable[..., None]
 
@@ -59,3 +60,41 @@ def test_wrong_sequences_leave_nothing(wrong: str, pictures: Path, tmp_path: Pat
         with pytest.raises(SrdeployError if wrong == "damaged" else InputError):
             enlarge(source, out)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("moment", ["enlarging", "naming"])
+def test_stopped_and_gone_on_with(moment: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enlarge(pictures, tmp_path / "whole_%03d.png")
+    out = tmp_path / "big_%03d.png"
+    left = [3]
+
+    def stopped(*_: object) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    if moment == "enlarging":
+        monkeypatch.setattr("srdeploy.media.sequence.encode", lambda *a: (stopped(), encode(*a))[1])
+    else:
+        replace = Path.replace
+        monkeypatch.setattr(Path, "replace", lambda *a: (stopped(), replace(*a))[1])
+    (job,) = plan_jobs([pictures], out, "x2")
+    upscaler = srdeploy.open("espcn-x2", threads=1)
+    with pytest.raises(
+        KeyboardInterrupt, match="2 frames of .* are done and kept" if moment == "enlarging" else "kept"
+    ):
+        run_job(job, upscaler, Choices(), lambda *_: None)
+    monkeypatch.undo()
+    assert len(list(tmp_path.glob("big_*"))) == (0 if moment == "enlarging" else 2)
+    with pytest.raises(OutputError, match=r"made otherwise.*model"):
+        run_job(job, srdeploy.open("fast-x2", threads=1), Choices(resume=True), lambda *_: None)
+    done = run_job(job, upscaler, Choices(resume=True), lambda *_: None)
+    assert isinstance(done, Done)
+    assert any("pictures were there already" in note for note in done.notes)
+    for number in range(8, 13):
+        whole = (tmp_path / f"whole_{number:03}.png").read_bytes()
+        assert (tmp_path / f"big_{number:03}.png").read_bytes() == whole
+    assert not list(tmp_path.glob(".*"))
+    assert isinstance(run_job(job, upscaler, Choices(resume=True), lambda *_: None), Skipped)
+    with pytest.raises(OutputError, match="exists already"):
+        run_job(job, upscaler, Choices(), lambda *_: None)

@@ -287,7 +287,9 @@ def test_too_large_for_the_encoder_is_refused_before_starting(tmp_path: Path, ff
         (EncodeOptions(codec="ffv1", crf=3), "out.mkv", "ffv1 is lossless"),
         (EncodeOptions(preset="warp"), "out.mp4", "no preset"),
         (EncodeOptions(codec="hevc_nvenc"), "out.mp4", "hevc_nvenc does not open here|no encoder hevc_nvenc"),
-        (EncodeOptions(), "out.avi", r"no video of the kind '\.avi'"),
+        (EncodeOptions(), "out.wmv", r"no video of the kind '\.wmv'"),
+        (EncodeOptions(codec="ffv1"), "out.avi", r"\.avi cannot hold video of ffv1; type --codec libx264 or"),
+        (EncodeOptions(codec="libsvtav1"), "out.ts", r"\.ts cannot hold video of libsvtav1.*type: -o out\.mkv"),
         (EncodeOptions(), "missing/out.mp4", "no folder"),
         (EncodeOptions(), "in.mp4", "the source itself"),
     ],
@@ -415,7 +417,7 @@ def test_interlaced_source_is_refused_with_what_to_type(tmp_path: Path, ffmpeg: 
     )
     _, error = frames_until_error(source)
     assert "interlaced" in error
-    assert "bwdif" in error
+    assert "type: --deinterlace" in error
 
 
 def test_frames_stay_valid_after_the_reader_is_closed(tmp_path: Path, ffmpeg: FFmpeg) -> None:

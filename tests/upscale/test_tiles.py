@@ -206,3 +206,80 @@ def test_a_session_on_another_device_than_asked(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(session.ENGINES, "ort", lambda: session.Engine(lambda *_: Fake(device="cpu"), {}))
     with pytest.raises(DeviceError, match=r"--device cuda:1 was asked"):
         open_session(FILE, "ort", "cuda:1")
+
+
+class FakeGpu(Fake):
+    """Several calls at once, of several pictures each, and memory of its own."""
+
+    at_once = 3
+
+    def __init__(self, *words: Any, free: int = 8 << 30, **facts: Any) -> None:
+        super().__init__(*words, device="cuda:0", **facts)
+        self.free = free
+        self.shapes: list[tuple[int, ...]] = []
+
+    def free_bytes(self) -> int:
+        return self.free
+
+    def _infer(self, pixels: Pixels, out: Pixels) -> None:
+        self.shapes.append(pixels.shape)
+        super()._infer(pixels, out)
+
+
+@pytest.mark.parametrize("depth", [8, 10])
+def test_a_gpu_meets_few_shapes_however_many_sizes_come(depth: int) -> None:
+    fake, exact, rng = FakeGpu(), FakeGpu(pixels="float", arithmetic="fp32"), np.random.default_rng(1)
+    upscaler = Upscaler(fake, deep=lambda: exact)
+    sizes = {(int(h), int(w)) for h, w in rng.integers(80, 400, (60, 2))}
+    for size in sizes:
+        picture = gray(*size, depth)
+        assert np.array_equal(upscaler(picture).planes[0], larger(picture))
+    shapes = (fake if depth == 8 else exact).shapes
+    assert len(sizes) > 55 and len(set(shapes)) <= 24
+    computed = sum(n * h * w for n, h, w, _ in shapes)
+    assert computed < 1.8 * sum(h * w for h, w in sizes)
+
+
+def test_what_is_expected_again_runs_whole_on_a_gpu_if_it_fits() -> None:
+    fake = FakeGpu()
+    upscaler = Upscaler(fake)
+    upscaler.expect(270, 480)
+    assert upscaler.tile_for(270, 480) is None and upscaler.tile_for(271, 480) is not None
+    small = Upscaler(FakeGpu(free=6 * fake.spec.activation_bytes * 200**2))
+    small.expect(270, 480)
+    assert small.tile_for(270, 480) is not None
+    engine = FakeGpu()
+    engine.largest = (256, 300)
+    bounded = Upscaler(engine)
+    bounded.expect(270, 480)
+    picture = gray(270, 480)
+    assert np.array_equal(bounded(picture).planes[0], larger(picture))
+    assert all(h <= 256 and w <= 300 for _, h, w, _ in engine.shapes)
+
+
+def test_a_gpu_that_runs_out_of_memory_twice() -> None:
+    def before(call: int, pixels: Pixels) -> None:
+        if call <= 2:
+            raise OutOfMemory("cuda:0 ran out of memory for these pixels; type a smaller --tile")
+
+    fake = FakeGpu(before)
+    upscaler, picture = Upscaler(fake), gray(500, 700)
+    assert np.array_equal(upscaler(picture).planes[0], larger(picture))
+    assert upscaler.log.take()[1] == ("memory ran out; gone on with smaller tiles, which give the same result",)
+    assert all(shape[0] == 1 for shape in fake.shapes[-4:])
+    with pytest.raises(OutOfMemory, match="cuda:0 ran out"):
+        Upscaler(FakeGpu(lambda call, pixels: before(1, pixels)))(picture)
+
+
+def test_one_bad_result_of_several_is_computed_again_alone() -> None:
+    class Partly(FakeGpu):
+        def _infer(self, pixels: Pixels, out: Pixels) -> None:
+            super()._infer(pixels, out)
+            if len(self.shapes) == 1:
+                out[1] = 0
+
+    fake, exact = Partly(), FakeGpu(arithmetic="fp32")
+    upscaler, picture = Upscaler(fake, 100, fp32=lambda: exact), gray(400, 400)
+    assert np.array_equal(upscaler(picture).planes[0], larger(picture))
+    assert (upscaler.log.take()[0], len(exact.shapes)) == (1, 1)
+    assert len(fake.shapes) < 4 < fake.shapes[0][0]

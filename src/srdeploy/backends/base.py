@@ -16,8 +16,12 @@ class Session(ABC):
 
     spec: the facts stamped into the file. path: where it was opened from. backend: "ort", "openvino", "tensorrt".
     device: "cpu" or "cuda:N". arithmetic: what the engine really computes in, such as "fp32", "fp16",
-    or "fp16 weights, fp32 arithmetic".
+    or "fp16 weights, fp32 arithmetic". at_once: how many threads are worth calling `run` at the same time.
+    largest: height and width of the largest picture that it takes; None = any.
     """
+
+    at_once = 1
+    largest: tuple[int, int] | None = None
 
     def __init__(self, spec: ModelSpec, path: Path, backend: str, device: str, arithmetic: str) -> None:
         self.spec = spec
@@ -67,6 +71,10 @@ class Session(ABC):
     def devices_used(self) -> Set[str]:
         """The devices that compute the network, as the engine itself reports them; {"cpu"} or {"cuda:N"}."""
         return {self.device}
+
+    def free_bytes(self) -> int | None:
+        """Memory that is free on a device with memory of its own; None on the CPU."""
+        return None
 
     @abstractmethod
     def _infer(self, pixels: Pixels, out: Pixels) -> None:

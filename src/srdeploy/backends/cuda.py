@@ -1,4 +1,4 @@
-"""The CUDA driver, as far as running an engine needs it: a device, its memory, a stream.
+"""The CUDA driver, as far as running an engine needs it: a device, its memory, a stream, a graph.
 
 Called through ctypes, as gpus.py does: the driver is there wherever an NVIDIA GPU is, in whatever version of CUDA the
 engine was built for, and nothing has to be installed for it. Names and types follow the CUDA driver API.
@@ -6,6 +6,7 @@ engine was built for, and nothing has to be installed for it. Names and types fo
 
 import ctypes
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from srdeploy.errors import DeviceError, OutOfMemory
 
 _SUCCESS, _OUT_OF_MEMORY = 0, 2
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: what others do on the default stream does not hold it up
+_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may do what they like meanwhile
 
 
 class Cuda:
@@ -32,7 +35,7 @@ class Cuda:
         self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
         self.enter()
         stream = ctypes.c_void_p()
-        self._call("cuStreamCreate", ctypes.byref(stream), 0)
+        self._call("cuStreamCreate", ctypes.byref(stream), _NON_BLOCKING)
         self._stream = stream
 
     @property
@@ -104,6 +107,40 @@ class Cuda:
     def wait(self) -> None:
         """Until the stream has done all it was given."""
         self._call("cuStreamSynchronize", self._stream)
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes of the GPU's memory that are free, and all that it has; of the calling thread's GPU."""
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
+        return free.value, total.value
+
+    def capture(self, work: Callable[[], None]) -> int:
+        """What `work` gives to the stream as one graph, which is not run yet: its handle, for `launch` and `drop`.
+
+        Memory and addresses are fixed in it. `work` must have been run before, and may not wait.
+        """
+        graph, ready = ctypes.c_void_p(), ctypes.c_void_p()
+        self._call("cuStreamBeginCapture_v2", self._stream, _THREAD_LOCAL)
+        try:
+            work()
+        finally:
+            self._call("cuStreamEndCapture", self._stream, ctypes.byref(graph))
+        self._call("cuGraphInstantiateWithFlags", ctypes.byref(ready), graph, ctypes.c_uint64(0))
+        self._call("cuGraphDestroy", graph)
+        return ready.value or 0
+
+    def launch(self, graph: int) -> None:
+        """Run a captured graph in the stream's order."""
+        self._call("cuGraphLaunch", ctypes.c_void_p(graph), self._stream)
+
+    def drop(self, graph: int) -> None:
+        """Give a captured graph back."""
+        self._call("cuGraphExecDestroy", ctypes.c_void_p(graph))
+
+    def close(self) -> None:
+        """Give the stream and the context back; what was allocated must have been freed."""
+        self._call("cuStreamDestroy_v2", self._stream)
+        self._call("cuDevicePrimaryCtxRelease_v2", self._device)
 
     def _call(self, name: str, *words: Any) -> None:
         code = getattr(self._driver, name)(*words)

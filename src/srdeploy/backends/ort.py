@@ -1,7 +1,7 @@
 """ONNX Runtime: the only door to `onnxruntime`."""
 
 import os
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,16 @@ import numpy as np
 from srdeploy.backends import ort_cuda
 from srdeploy.backends.base import Session
 from srdeploy.backends.cpu import cores
-from srdeploy.backends.cuda import Cuda
 from srdeploy.backends.gpus import nvidia_gpus
 from srdeploy.backends.onnxfile import read_model
-from srdeploy.backends.ort_slots import CudaRunner
+from srdeploy.backends.ort_gpu import CUDA, TENSORRT, GpuRunner, cuda_settings, run_options
+from srdeploy.backends.slots import AT_ONCE
 from srdeploy.errors import DeviceError, MissingExtra, ModelError, OutOfMemory
 from srdeploy.extras import require
 from srdeploy.picture import Pixels
 from srdeploy.spec import ModelSpec, Precision
 
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
 
 COMPUTES = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "FusedConv", "QLinearConv", "NhwcFusedConv"})
 """Operations that are the network; a Shape or a Squeeze on the CPU beside them costs nothing."""
@@ -35,7 +35,7 @@ Runner = Callable[[Mapping[str, np.ndarray[Any, Any]]], dict[str, np.ndarray[Any
 
 
 class OrtSession(Session):
-    """A model file on ONNX Runtime, on the CPU or on one CUDA GPU.
+    """A model file on ONNX Runtime, on the CPU or on one GPU, there by its CUDA provider.
 
     precision: what the caller wants computed; ONNX Runtime computes what the file says, and no other.
     spin: let waiting threads burn their core. Alone on a machine that saves microseconds a node; beside a decoder and
@@ -50,23 +50,44 @@ class OrtSession(Session):
         precision: Precision | None = None,
         spin: bool = False,
     ) -> None:
-        device = choose_device(device)
+        device = self._device_for(device)
         data, spec = read_model(path)
         if precision == "bf16" and spec.precision != "bf16":
             raise DeviceError(
                 f"--precision bf16 was asked, and ONNX Runtime computes {path.name} as {spec.precision}; "
                 "type: --backend openvino"
             )
-        self._session = _open(data, str(path), device, threads, spin)
+        gpu, graphs = self._providers(spec, device)
+        try:
+            self._session = _open(data, str(path), device, threads, spin, gpu=gpu)
+        except DeviceError:
+            if not graphs:
+                raise
+            # A node on the CPU, or one that no graph can hold: the same network without.
+            gpu, graphs = [(CUDA, cuda_settings(index_of(device), graphs=False))], False
+            self._session = _open(data, str(path), device, threads, spin, gpu=gpu)
         self._input = _only(self._session.get_inputs(), "input", path)
         self._output = _only(self._session.get_outputs(), "output", path)
-        names, index = (self._input, self._output), int(device.partition(":")[2] or 0)
-        self._gpu = None if device == "cpu" else CudaRunner(self._session, names, lambda: Cuda(index))
-        super().__init__(spec, path, "ort", device, _arithmetic(spec, device))
+        self._gpu = None
+        if device != "cpu":
+            options = run_options(onnxruntime()) if graphs else None
+            self._gpu = GpuRunner(self._session, (self._input, self._output), index_of(device), options)
+            self.at_once = AT_ONCE
+        super().__init__(spec, path, self.name, device, _arithmetic(spec, device))
+
+    name = "ort"
+    provider = CUDA
+
+    def _device_for(self, asked: str) -> str:
+        return choose_device(asked)
+
+    def _providers(self, spec: ModelSpec, device: str) -> tuple[list[Any], bool]:
+        """The GPU's providers with their options, and whether they make CUDA graphs."""
+        return ([], False) if device == "cpu" else ([(CUDA, cuda_settings(index_of(device), graphs=True))], True)
 
     def devices_used(self) -> Set[str]:
         """Where the nodes were placed; those on the CPU beside a GPU count when they compute the network itself."""
-        if CUDA not in self._session.get_providers():
+        if self.provider not in self._session.get_providers():
             return {"cpu"}
         if not hasattr(self._session, "get_provider_graph_assignment_info"):  # ONNX Runtime before 1.24
             return {self.device}
@@ -75,6 +96,10 @@ class OrtSession(Session):
             if any(node.op_type in COMPUTES for node in part.get_nodes()):
                 used.add("cpu" if part.ep_name == CPU else self.device)
         return used
+
+    def free_bytes(self) -> int | None:
+        """As Session."""
+        return None if self._gpu is None else self._gpu.free_bytes()
 
     def _infer(self, pixels: Pixels, out: Pixels) -> None:
         # The engine writes into the caller's array; where its layout is another, into one that is then copied.
@@ -169,8 +194,17 @@ def cpu_devices() -> list[str]:
 
 def cuda_devices() -> list[str]:
     """The CUDA devices that the installed wheel can be asked for, or DeviceError with what is missing."""
+    return _gpu_devices(CUDA, "cuda")
+
+
+def tensorrt_devices() -> list[str]:
+    """The same for ONNX Runtime's TensorRT provider."""
+    return _gpu_devices(TENSORRT, "tensorrt")
+
+
+def _gpu_devices(provider: str, library: str) -> list[str]:
     gpus = nvidia_gpus()
-    if CUDA not in onnxruntime().get_available_providers():
+    if provider not in onnxruntime().get_available_providers():
         seen = f"found {gpus[0]}, but" if gpus else "found no NVIDIA GPU, and"
         raise DeviceError(
             f"{seen} the installed onnxruntime runs on the CPU only; type: --device cpu, or with an NVIDIA GPU: "
@@ -180,7 +214,7 @@ def cuda_devices() -> list[str]:
         raise DeviceError(
             "found no NVIDIA GPU or no driver for it (nvidia-smi shows what there is); type: --device cpu"
         )
-    reason = ort_cuda.why_not(onnxruntime())
+    reason = ort_cuda.why_not(onnxruntime(), library)
     if reason:
         raise DeviceError(f"found {gpus[0]}, but {reason}")
     return [f"cuda:{index}" for index in range(len(gpus))]
@@ -191,13 +225,25 @@ def choose_device(asked: str) -> str:
     if asked == "cpu":
         onnxruntime()
         return "cpu"
+    if asked == "auto":
+        try:
+            cuda_devices()
+        except DeviceError:
+            onnxruntime()
+            return "cpu"
+    return chosen(asked, cuda_devices)
+
+
+def chosen(asked: str, find: Callable[[], list[str]], backend: str = "") -> str:
+    """The GPU that was asked for, of those that `find` gives; DeviceError when it is not among them.
+
+    backend: what was asked for when no device was.
+    """
     try:
-        devices = cuda_devices()
+        devices = find()
     except DeviceError as error:
-        if asked != "auto":
-            raise DeviceError(f"--device {asked} cannot be had: {error}") from None
-        onnxruntime()
-        return "cpu"
+        what = f"--backend {backend}" if asked == "auto" else f"--device {asked}"
+        raise DeviceError(f"{what} cannot be had: {error}") from None
     wanted = "cuda:0" if asked in ("auto", "cuda") else asked
     if wanted not in devices:
         raise DeviceError(f"--device {asked} cannot be had: found {', '.join(devices)}; type one of these")
@@ -212,6 +258,7 @@ def _open(
     spin: bool = False,
     keep_memory: bool = True,
     integers: bool = True,
+    gpu: Sequence[Any] = (),
 ) -> Any:
     ort = onnxruntime()
     options = ort.SessionOptions()
@@ -224,29 +271,29 @@ def _open(
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.disable_quant_qdq", "0" if integers else "1")
-    providers: list[Any] = [CPU]
     if device != "cpu":
-        # TF32 keeps 10 bits of each factor: an fp32 file is fp32 on a GPU too.
-        # Kernels are chosen by rule: trying all of them again at each new size costs seconds.
-        settings = {"device_id": device.partition(":")[2], "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
-        providers = [(CUDA, settings), CPU]
         ort.set_default_logger_severity(4)  # libraries that are missing come as the one line below
         ort_cuda.preload(ort)
     failures: tuple[type[Exception], ...] = (*_failures(), RuntimeError, ValueError)
     try:
-        session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+        session = ort.InferenceSession(model, options, providers=[*gpu, CPU], enable_fallback=0)
     except failures as error:
         if device != "cpu":
             raise DeviceError(f"{device} does not open {path}: {one_line(error)}; type: --device cpu") from None
         raise ModelError(
             f"{path} is not a model that ONNX Runtime opens: {one_line(error)}; for those that ship type: srdeploy info"
         ) from None
-    if device != "cpu" and session.get_providers()[0] != CUDA:
+    if gpu and session.get_providers()[0] != gpu[0][0]:
         raise DeviceError(
-            f"{device} was asked for, but onnxruntime-gpu could not load CUDA or cuDNN and would run on the CPU; "
-            "type: pip install 'srdeploy[gpu]', or --device cpu"
+            f"{device} was asked for, but onnxruntime-gpu could not load {gpu[0][0]} and would run on "
+            f"{session.get_providers()[0]}; type: pip install 'srdeploy[gpu]', or --device cpu"
         )
     return session
+
+
+def index_of(device: str) -> int:
+    """N of "cuda:N"."""
+    return int(device.partition(":")[2] or 0)
 
 
 def _only(values: list[Any], what: str, path: Path) -> str:

@@ -31,6 +31,12 @@ def _ort() -> Engine:
     return Engine(ort.OrtSession, {"ort cpu": ort.cpu_devices, "ort cuda": ort.cuda_devices})
 
 
+def _ort_tensorrt() -> Engine:
+    from srdeploy.backends import ort, ort_tensorrt
+
+    return Engine(ort_tensorrt.OrtTensorRtSession, {"ort tensorrt": ort.tensorrt_devices})
+
+
 def _openvino() -> Engine:
     from srdeploy.backends import openvino
 
@@ -43,7 +49,12 @@ def _tensorrt() -> Engine:
     return Engine(trt.TrtSession, {"tensorrt": trt.devices})
 
 
-ENGINES: dict[str, Callable[[], Engine]] = {"ort": _ort, "openvino": _openvino, "tensorrt": _tensorrt}
+ENGINES: dict[str, Callable[[], Engine]] = {
+    "ort": _ort,
+    "ort-tensorrt": _ort_tensorrt,
+    "openvino": _openvino,
+    "tensorrt": _tensorrt,
+}
 """Every engine by name; its library is imported when it is asked about, not before."""
 
 
@@ -65,7 +76,7 @@ def open_session(
     the precision cannot be had or the engine computes elsewhere than asked, MissingExtra when no engine is installed.
     """
     if backend not in ("auto", *ENGINES):
-        raise DeviceError(f"there is no backend {backend!r}; type one of: auto, ort, openvino, tensorrt")
+        raise DeviceError(f"there is no backend {backend!r}; type one of: {', '.join(('auto', *ENGINES))}")
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise DeviceError(f"there is no device {device!r}; type one of: auto, cpu, cuda, cuda:N")
     if threads is not None and not 1 <= threads <= MAX_THREADS:

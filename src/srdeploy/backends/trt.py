@@ -4,9 +4,9 @@ No line here has been run on a GPU: none was at hand. What is tested is that eve
 TensorRT 10 and 11, and the order of the calls on a stand-in for them.
 """
 
+import contextlib
 import json
 import re
-import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from srdeploy.backends.base import Session
 from srdeploy.backends.cuda import Cuda
 from srdeploy.backends.engine_file import EngineFile, read_engine
 from srdeploy.backends.gpus import nvidia_gpus
-from srdeploy.errors import DeviceError, MissingExtra, ModelError
+from srdeploy.backends.slots import AT_ONCE, CAPTURE_AT, Slot, Slots
+from srdeploy.errors import DeviceError, MissingExtra, ModelError, OutOfMemory
 from srdeploy.extras import require
 from srdeploy.picture import Pixels
 from srdeploy.spec import Precision
@@ -32,7 +33,7 @@ _TYPES = {
 
 
 class TrtSession(Session):
-    """An engine on one GPU. Several threads may run it; it serves them one after another.
+    """An engine on one GPU. Several threads may run it; each has a context, memory and a stream of its own.
 
     threads: for engines on CPUs. Raises ModelError for a file that is damaged or no engine of ours, DeviceError for one
     that was built on another GPU or by another TensorRT: an engine holds on no other.
@@ -45,64 +46,73 @@ class TrtSession(Session):
         if precision not in (None, engine.spec.precision):
             raise DeviceError(f"asked for {precision}, and {path} is {engine.spec.precision}; type --precision auto")
         index, trt = _index(device), tensorrt()
-        self._cuda = Cuda(index)
-        refuse_foreign(engine, machine(self._cuda), path)
+        refuse_foreign(engine, machine(Cuda(index)), path)
         self._logger = trt.Logger(trt.Logger.ERROR)
         self._runtime = trt.Runtime(self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(engine.plan)
         if self._engine is None:
             raise ModelError(f"TensorRT does not load {path}; build it again: srdeploy export with --tensorrt")
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
-            raise DeviceError(f"the GPU has too little memory for {path}; build it for smaller sizes: --sizes")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         modes = {name: self._engine.get_tensor_mode(name) for name in names}
         (self._input,) = (name for name in names if modes[name] == trt.TensorIOMode.INPUT)
         (self._output,) = (name for name in names if modes[name] == trt.TensorIOMode.OUTPUT)
         self._least, _, self._most = (tuple(shape) for shape in self._engine.get_tensor_profile_shape(self._input, 0))
-        self._memory: dict[str, tuple[int, int]] = {}
-        self._lock = threading.Lock()
         super().__init__(engine.spec, path, "tensorrt", f"cuda:{index}", engine.precision)
+        self.at_once = AT_ONCE
+        self.largest = tuple(self._most[2:] if engine.spec.pixels == "float" else self._most[1:3])
+        self._slots = Slots(lambda: Cuda(index), self._prepare, self._work)
+
+    def free_bytes(self) -> int | None:
+        """As Session."""
+        return self._slots.free_bytes()
 
     def _infer(self, pixels: Pixels, out: Pixels) -> None:
         floats = self.spec.pixels == "float"
         values = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) if floats else pixels)
-        most = int(self._most[0])
-        with self._lock:
-            self._cuda.enter()
-            for first in range(0, len(values), most):  # more pictures than it takes at once go one after another
-                made = self._run(values[first : first + most])
-                out[first : first + most] = made.transpose(0, 2, 3, 1) if floats else made
-
-    def _run(self, values: Pixels) -> Pixels:
-        if any(not low <= side <= high for low, side, high in zip(self._least, values.shape, self._most, strict=True)):
-            low, high = (self._sides(shape) for shape in (self._least, self._most))
+        if any(
+            not a <= side <= b for a, side, b in zip(self._least[1:], values.shape[1:], self._most[1:], strict=True)
+        ):
+            least, most = (self._sides(shape) for shape in (self._least, self._most))
             raise DeviceError(
-                f"{self.path.name} takes pictures of {low} to {high} pixels and was given "
+                f"{self.path.name} takes pictures of {least} to {most} pixels and was given "
                 f"{self._sides(values.shape)}; type --tile, or build it for other sizes"
             )
-        if not self._context.set_input_shape(self._input, values.shape):
-            raise ModelError(f"{self.path.name} does not take shape {values.shape}; build it again")
-        made = np.empty(tuple(self._context.get_tensor_shape(self._output)), values.dtype)
-        for name, array in ((self._input, values), (self._output, made)):
-            self._context.set_tensor_address(name, self._room(name, array.nbytes))
-        self._cuda.upload(self._memory[self._input][0], values)
-        if not self._context.execute_async_v3(self._cuda.stream):
-            raise DeviceError(f"TensorRT failed to run {self.path.name}; type a smaller --tile")
-        self._cuda.download(made, self._memory[self._output][0])
-        self._cuda.wait()
-        return made
+        target = out.transpose(0, 3, 1, 2) if floats else out
+        count = int(self._most[0])
+        for first in range(0, len(values), count):  # more pictures than it takes at once go one after another
+            part = target[first : first + count]
+            made = part if part.flags.c_contiguous else np.empty(part.shape, part.dtype)
+            self._slots.run(values[first : first + count], made)
+            if made is not part:
+                part[...] = made
 
-    def _room(self, name: str, size: int) -> int:
-        """The address of at least so many bytes for a tensor; kept from run to run."""
-        address, had = self._memory.get(name, (0, 0))
-        if had < size:
-            if had:
-                self._cuda.free(address)
-                del self._memory[name]
-            address = self._cuda.allocate(size)
-            self._memory[name] = (address, size)
-        return address
+    def _prepare(self, slot: Slot) -> None:
+        # A context computes one shape at a time, and a captured graph is bound to its own.
+        slot.owned = self._engine.create_execution_context()
+        if slot.owned is None:
+            raise OutOfMemory(f"the GPU has too little memory to run {self.path.name} again beside itself")
+        if not slot.owned.set_input_shape(self._input, slot.shapes[0]):
+            raise ModelError(f"{self.path.name} does not take shape {slot.shapes[0]}; build it again")
+        for name, address in zip((self._input, self._output), slot.room, strict=True):
+            slot.owned.set_tensor_address(name, address)
+
+    def _work(self, slot: Slot) -> None:
+        if slot.runs == CAPTURE_AT:
+            with contextlib.suppress(DeviceError):  # some layers cannot be captured; they run as they did
+                slot.graph = graph = slot.cuda.capture(lambda: self._enqueue(slot))
+                slot.before_close = lambda: slot.cuda.drop(graph)
+        if slot.graph is None:
+            self._enqueue(slot)
+        else:
+            slot.cuda.launch(slot.graph)
+        slot.cuda.wait()
+
+    def _enqueue(self, slot: Slot) -> None:
+        """Up, through the network and down again, in the order of the slot's stream."""
+        slot.cuda.upload(slot.room[0], slot.host[0])
+        if not slot.owned.execute_async_v3(slot.cuda.stream):
+            raise DeviceError(f"TensorRT failed to run {self.path.name}; type a smaller --tile")
+        slot.cuda.download(slot.host[1], slot.room[1])
 
     def _sides(self, shape: tuple[int, ...]) -> str:
         height, width = shape[2:] if self.spec.pixels == "float" else shape[1:3]

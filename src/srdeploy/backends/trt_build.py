@@ -110,7 +110,7 @@ def _plan(model: bytes, spec: ModelSpec, options: BuildOptions, progress: Progre
     failure = require("polygraphy.exception", "tensorrt").PolygraphyException
     monitor, said = _monitor(trt, progress), io.StringIO()
     profile = loaders.Profile().add(
-        "input", *(_shape(spec, size) for size in (options.least, options.usual, options.most))
+        "input", *(shape_of(spec, size) for size in (options.least, options.usual, options.most))
     )
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -134,7 +134,8 @@ def _plan(model: bytes, spec: ModelSpec, options: BuildOptions, progress: Progre
         raise ModelError(f"TensorRT {trt.__version__} does not build {spec.name} {spec.precision}: {reason}") from None
 
 
-def _shape(spec: ModelSpec, size: Size) -> tuple[int, int, int, int]:
+def shape_of(spec: ModelSpec, size: Size) -> tuple[int, int, int, int]:
+    """The shape of one picture as the file takes it, its sides cut to the network's multiple."""
     width, height = (max(1, side // spec.multiple) * spec.multiple for side in size)
     if spec.pixels == "float":
         return (1, spec.channels, height, width)

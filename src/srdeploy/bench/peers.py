@@ -19,11 +19,14 @@ from srdeploy.extras import require
 from srdeploy.media import open_reader
 from srdeploy.media.dnn import open_dnn
 from srdeploy.media.encoders import ENCODERS
+from srdeploy.media.plain import enlarge_plainly
 
 
 def open_peer(row: Row, folder: Path) -> Subject:
     """Open a peer's row. Raises SrdeployError with the reason when the peer is not installed or cannot do it."""
-    return _ffmpeg(row, folder) if row.backend == "ffmpeg" else _network(row, folder)
+    if row.kind == "video":
+        return _ffmpeg(row, folder) if row.backend == "ffmpeg" else _script(row, folder)
+    return _network(row, folder)
 
 
 def _network(row: Row, folder: Path) -> Subject:
@@ -34,8 +37,8 @@ def _network(row: Row, folder: Path) -> Subject:
     opened: dict[str, Callable[[], Enlarge]] = {
         "onnxruntime": lambda: open_plain(path, threads),
         "torch export": lambda: _exported(name, threads, Path(tempfile.mkdtemp(dir=folder))),
-        "pytorch": lambda: _torch(name, threads, compiled=False),
-        "pytorch compiled": lambda: _torch(name, threads, compiled=True),
+        "pytorch": lambda: _torch(name, threads, row, compiled=False),
+        "pytorch compiled": lambda: _torch(name, threads, row, compiled=True),
         "opencv": lambda: open_dnn(path, threads),
         "ncnn": lambda: open_ncnn(
             path, spec.channels, row.height, row.width, threads, Path(tempfile.mkdtemp(dir=folder))
@@ -45,8 +48,8 @@ def _network(row: Row, folder: Path) -> Subject:
     facts = {
         "model": name,
         "backend": row.backend,
-        "precision": "fp32",
-        "device": "cpu",
+        "precision": row.precision,
+        "device": row.device,
         "parameters": spec.parameters,
         "tile": "none",
         "version": version(_DISTRIBUTIONS[row.backend]) if row.backend in _DISTRIBUTIONS else None,
@@ -73,12 +76,12 @@ def _exported(name: str, threads: int, folder: Path) -> Enlarge:
     return open_plain(folder / "plain.onnx", threads)
 
 
-def _torch(name: str, threads: int, compiled: bool) -> Enlarge:
+def _torch(name: str, threads: int, row: Row, compiled: bool) -> Enlarge:
     for library in ("torch", "safetensors"):
         require(library, "train")
     from srdeploy.learn.peers import open_torch
 
-    enlarge = open_torch(zoo.find_weights(name), threads, compiled)
+    enlarge = open_torch(zoo.find_weights(name), threads, compiled, row.device, row.precision == "fp16")
     if not compiled:
         return enlarge
 
@@ -131,6 +134,35 @@ def _ffmpeg(row: Row, folder: Path) -> Subject:
         "version": banner[2] if len(banner) > 2 else None,
     }
     return Subject(row, facts, run)
+
+
+def _script(row: Row, folder: Path) -> Subject:
+    path = zoo.find(row.model, pixels="float")
+    spec = open_session(path, "ort", "cpu", threads=1).spec
+    source = Path(row.file)
+    height, width = probe_video(row)
+    luma, x264 = open_plain(path, row.threads or cores()), ENCODERS["libx264"]
+
+    def run(on_first: Callable[[], None]) -> int:
+        with tempfile.TemporaryDirectory(dir=folder) as inner:
+            options = {"crf": str(x264.crf), "preset": str(x264.preset)}
+            frames = enlarge_plainly(source, Path(inner) / source.name, luma, options)
+        on_first()
+        return frames
+
+    facts = {
+        **common_facts(row, spec.scale),
+        "model": spec.name,
+        "backend": row.backend,
+        "precision": "fp32",
+        "device": "cpu",
+        "input": [height, width],
+        "batch": 1,
+        "parameters": spec.parameters,
+        "tile": "none",
+        "file": source.name,
+    }
+    return Subject(row, facts, run, path)
 
 
 def _frames(source: Path) -> int:

@@ -1,5 +1,6 @@
-"""The parity table: every file that ships, on every engine of the CPU, against PyTorch and on published sets."""
+"""The parity table: every file that ships, on every engine of a device, against PyTorch and on published sets."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -9,10 +10,12 @@ from typing import Any, get_args
 import numpy as np
 
 from srdeploy import zoo
-from srdeploy.backends import Session, open_session
+from srdeploy.backends import Session, available, open_session
+from srdeploy.backends.trt_build import BuildOptions
+from srdeploy.bench.built import engine_for
 from srdeploy.bench.suite import Parity
 from srdeploy.difference import Enlarge, compare, levels
-from srdeploy.errors import SrdeployError
+from srdeploy.errors import DeviceError, SrdeployError
 from srdeploy.evaluate import evaluate
 from srdeploy.graph.files import load_model
 from srdeploy.graph.work import work_of
@@ -50,6 +53,8 @@ def prove(
     A row passes when it is within the tolerance of its precision on the shipped pictures (parity.TOLERANCE) and loses
     at most LOSS_DB on each set. Raises SrdeployError when a reference or a folder of pictures cannot be had.
     """
+    if parity.device != "cpu":
+        _require_gpu(parity.device)  # now, and not after PyTorch has enlarged all pictures
     sets = _sets(parity, folder)
     found, missing = [], []
     for name in parity.models or zoo.names():
@@ -58,7 +63,7 @@ def prove(
         say(f"{name}: PyTorch on {', '.join(sets)}")
         best = _scores(reference, spec, zoo.find_weights(name), sets)
         found.append(_reference_row(spec, best))
-        for candidate in _candidates(name):
+        for candidate in _candidates(name) if parity.device == "cpu" else _on_gpu(name, parity.device):
             say(f"{candidate.path.name} on {candidate.backend}")
             try:
                 enlarge, arithmetic = candidate.open()
@@ -91,8 +96,28 @@ def _candidates(name: str) -> Iterator[_Candidate]:
             yield _Candidate(path, "node by node", "fp16", partial(_node_by_node, path))
 
 
-def _on_engine(path: Path, backend: str, precision: Precision | None = None) -> tuple[Enlarge, str]:
-    session = open_session(path, backend, "cpu", precision=precision)
+def _require_gpu(device: str) -> None:
+    rows = {row["name"]: row for row in available()}
+    if not any(rows[name]["available"] for name in ("ort cuda", "ort tensorrt", "tensorrt")):
+        raise DeviceError(f"device {device} was asked, and no engine has one: {rows['ort cuda']['why_not']}")
+
+
+def _on_gpu(name: str, device: str) -> Iterator[_Candidate]:
+    for precision in get_args(Precision):
+        path = zoo.MODELS / f"{name}.{precision}.onnx"
+        for backend in ("ort", "ort-tensorrt", "tensorrt") if path.is_file() else ():
+            yield _Candidate(path, backend, precision, partial(_on_engine, path, backend, device=device))
+
+
+def _on_engine(
+    path: Path, backend: str, precision: Precision | None = None, device: str = "cpu"
+) -> tuple[Enlarge, str]:
+    if backend == "tensorrt":
+        with tempfile.TemporaryDirectory() as folder:  # a session has read its file when it is open
+            engine = engine_for(path, Path(folder), device, BuildOptions())
+            session = open_session(engine, backend, device)
+    else:
+        session = open_session(path, backend, device, precision=precision)
     return session.run, session.arithmetic
 
 

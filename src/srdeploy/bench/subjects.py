@@ -48,13 +48,24 @@ def open_row(row: Row, folder: Path) -> Subject:
 
         return open_peer(row, folder)
     upscaler = open_upscaler(
-        row.model,
+        str(_engine(row, folder)) if row.backend == "tensorrt" else row.model,
         backend=row.backend,
         device=row.device,
-        precision=row.precision,  # type: ignore[arg-type]  # checked where it is used
+        precision="auto" if row.backend == "tensorrt" else row.precision,  # type: ignore[arg-type]  # checked there
         threads=row.threads or None,
     )
     return _whole_file(row, upscaler, folder) if row.kind == "video" else _network(row, upscaler)
+
+
+def _engine(row: Row, folder: Path) -> Path:
+    """The engine of a row's model, built here for the row's size."""
+    from srdeploy.backends.trt_build import BuildOptions
+    from srdeploy.bench.built import engine_for
+
+    precision: Any = "fp32" if row.precision == "auto" else row.precision
+    height, width = probe_video(row) if row.kind == "video" else (row.height, row.width)
+    size = width, height
+    return engine_for(zoo.find(row.model, precision=precision), folder, row.device, BuildOptions(size, size, size))
 
 
 def still(height: int, width: int, channels: int, batch: int = 1) -> Pixels:

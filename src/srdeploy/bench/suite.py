@@ -18,6 +18,7 @@ Peer = Literal[
     "pytorch compiled",
     "opencv",
     "ncnn",
+    "plain script",
     "ffmpeg bicubic",
     "ffmpeg lanczos",
     "ffmpeg xbr",
@@ -38,7 +39,7 @@ class Network:
 
     models: tuple[str, ...] = ()
     precisions: tuple[Precision, ...] = ("fp32",)
-    backends: tuple[Literal["auto", "ort", "openvino", "tensorrt"], ...] = ("auto",)
+    backends: tuple[Literal["auto", "ort", "ort-tensorrt", "openvino", "tensorrt"], ...] = ("auto",)
     sizes: tuple[str, ...] = ("480x270",)
     threads: tuple[int, ...] = (0,)
     batch: tuple[int, ...] = (1,)
@@ -52,19 +53,25 @@ class Video:
     file: str
     models: tuple[str, ...] = ()
     precisions: tuple[Precision, ...] = ("fp32",)
-    backends: tuple[Literal["auto", "ort", "openvino", "tensorrt"], ...] = ("auto",)
+    backends: tuple[Literal["auto", "ort", "ort-tensorrt", "openvino", "tensorrt"], ...] = ("auto",)
     threads: tuple[int, ...] = (0,)
     device: str = "auto"
 
 
 @dataclass(frozen=True)
 class Peers:
-    """What a person would take instead, at the same work: networks of the same weights, or ffmpeg on the same file."""
+    """What a person would take instead, at the same work: networks of the same weights, or ffmpeg or a plain script
+    (decode, ONNX Runtime, encode) on the same file.
+
+    precisions, device: of PyTorch; every other peer is fp32 on the CPU.
+    """
 
     peers: tuple[Peer, ...]
     models: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ("480x270",)
     threads: tuple[int, ...] = (0,)
+    precisions: tuple[Literal["fp32", "fp16"], ...] = ("fp32",)
+    device: str = "cpu"
     file: str = ""
     scale: int = 4
 
@@ -72,11 +79,13 @@ class Peers:
 @dataclass(frozen=True)
 class Parity:
     """Every shipped model by every engine against PyTorch. sets: folders of pictures, relative to the suite's folder;
-    where one is missing, `instead` is used for all of them, and the report says so."""
+    where one is missing, `instead` is used for all of them, and the report says so. device: "cpu" or a GPU, whose
+    engines are then proved."""
 
     sets: tuple[str, ...]
     instead: str
     models: tuple[str, ...] = ()
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -180,12 +189,20 @@ def _peer_rows(table: Peers, folder: Path) -> Iterator[Row]:
     if table.scale not in (2, 3, 4):
         raise RecipeError(f"scale is {table.scale}; type 2, 3 or 4")
     filters = [peer for peer in table.peers if peer.startswith("ffmpeg")]
-    if filters and not table.file:
-        raise RecipeError(f'peer {filters[0]!r} enlarges files; add file = "..."')
+    scripts = [peer for peer in table.peers if peer == "plain script"]
+    if (filters or scripts) and not table.file:
+        raise RecipeError(f'peer {[*filters, *scripts][0]!r} enlarges files; add file = "..."')
+    file = str(folder / table.file)
+    for model, script, thread in product(table.models or (zoo.DEFAULT,), scripts, threads):
+        yield Row("video", script, model, "fp32", "cpu", threads=thread, file=file, peer=True)
     for peer, thread in product(filters, threads):
-        file, filter_name = str(folder / table.file), peer.partition(" ")[2]
+        filter_name = peer.partition(" ")[2]
         yield Row("video", "ffmpeg", filter_name, "", "cpu", threads=thread, file=file, scale=table.scale, peer=True)
-    networks = [peer for peer in table.peers if peer not in filters]
-    for model, peer, size, thread in product(table.models or tuple(zoo.names()), networks, table.sizes, threads):
+    networks = [peer for peer in table.peers if peer not in {*filters, *scripts}]
+    for model, peer, precision, size, thread in product(
+        table.models or tuple(zoo.names()), networks, table.precisions, table.sizes, threads
+    ):
+        if not peer.startswith("pytorch") and (precision, table.device) != ("fp32", "cpu"):
+            raise RecipeError(f"peer {peer!r} is measured in fp32 on the CPU only; put it into a table of its own")
         height, width = parse_size(size)
-        yield Row("network", peer, model, "fp32", "cpu", height, width, thread, peer=True)
+        yield Row("network", peer, model, precision, table.device, height, width, thread, peer=True)

@@ -106,9 +106,9 @@ def _plan(models: list[str], chosen: dict[str, Any]) -> "Suite":
 
     names = models or [zoo.DEFAULT]
     for word in chosen["backend"] or []:
-        if word not in ("auto", "ort", "openvino", "tensorrt"):
+        if word not in ("auto", "ort", "ort-tensorrt", "openvino", "tensorrt"):
             raise typer.BadParameter(
-                f"{word!r} is no engine; type auto, ort, openvino or tensorrt", param_hint="--backend"
+                f"{word!r} is no engine; type auto, ort, ort-tensorrt, openvino or tensorrt", param_hint="--backend"
             )
     for word in chosen["precision"] or []:
         if word not in get_args(Precision):

@@ -1,15 +1,20 @@
 """`srdeploy check`: does a file still give what its reference gives?"""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from srdeploy.cli.answer import error_line, expected_errors, print_json, say
 from srdeploy.cli.options import Json, path_or_none
+from srdeploy.errors import InputError
+
+if TYPE_CHECKING:
+    from srdeploy.parity import Check
 
 
 def check(
-    candidate: Annotated[str, typer.Argument(help="An exported .onnx file, or a shipped name.")],
+    candidate: Annotated[str, typer.Argument(help="An exported .onnx file, an .engine, or a shipped name.")],
     against: Annotated[
         str | None,
         typer.Option(
@@ -30,11 +35,18 @@ def check(
     """
     with expected_errors(as_json):
         from srdeploy import zoo
-        from srdeploy.parity import check_file
 
-        result = check_file(
-            zoo.find(candidate), path_or_none(against, "--against"), path_or_none(data, "--data"), bisect=bisect
+        path, reference, pictures = (
+            zoo.find(candidate),
+            path_or_none(against, "--against"),
+            path_or_none(data, "--data"),
         )
+        if path.suffix.lower() == ".engine":
+            result = _engine(path, reference, pictures, bisect)
+        else:
+            from srdeploy.parity import check_file
+
+            result = check_file(path, reference, pictures, bisect=bisect)
     document = result.to_dict()
     if as_json:
         print_json(document)
@@ -50,3 +62,14 @@ def check(
     if not document["passed"]:
         error_line(result.why())
         raise typer.Exit(1)
+
+
+def _engine(path: Path, reference: Path | None, pictures: Path | None, bisect: bool) -> "Check":
+    from srdeploy.engines import check_engine
+
+    if bisect:
+        raise InputError(
+            f"an engine shows no layers between, and --bisect was asked of {path}; type: srdeploy check --bisect and "
+            "the .onnx that it was built from"
+        )
+    return check_engine(path, reference, pictures)

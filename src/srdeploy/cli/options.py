@@ -12,7 +12,8 @@ MAX_TILE = 65536
 """The side of the largest tile; no picture that is read fills a larger one."""
 
 Backend = Annotated[
-    Literal["auto", "ort", "openvino", "tensorrt"], typer.Option("--backend", help="The engine that runs the network.")
+    Literal["auto", "ort", "ort-tensorrt", "openvino", "tensorrt"],
+    typer.Option("--backend", help="The engine that runs the network."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N. What cannot be had is an error.")]
 Precision = Annotated[

@@ -68,6 +68,9 @@ def run(
         str | None,
         typer.Option("--preview", metavar="TIME", help="Only the frame shown then, bicubic beside it, as a picture."),
     ] = None,
+    deinterlace: Annotated[
+        bool, typer.Option("--deinterlace", help="Make interlaced frames of a video progressive first (bwdif).")
+    ] = False,
     threads: Threads = None,
     keep_partial: Annotated[
         bool, typer.Option("--keep-partial", help="Keep the good part of a damaged video as <stem>.partial.<ext>.")
@@ -108,25 +111,27 @@ def run(
         target = None if out is None else path_or_url_of(out, "-o")
         asked = Asked(model, scale, to, backend, device, precision, tile_choice, overlap, threads)
         encode = EncodeOptions(codec=codec, crf=crf, preset=preset)
-        choices = Choices(overwrite, resume, keep_partial, encode, max_pixels, first, last)
+        choices = Choices(overwrite, resume, keep_partial, encode, max_pixels, first, last, deinterlace)
         seconds = None
         if ray is not None:
             outcomes, seconds = _do_on_cluster(ray, asked, sources, target, choices, quiet)
         else:
             fit = asked.open()
             if shown is not None:
-                _preview(sources, shown, fit.upscaler_for(1, 1), target, overwrite)
+                _preview(sources, shown, fit.upscaler_for(1, 1), target, overwrite, deinterlace)
                 return
             outcomes = _do(plan_jobs(sources, target, fit.label), fit, choices, quiet)
     _answer(outcomes, seconds, quiet, as_json)
 
 
-def _preview(sources: list[Path], at: float, upscaler: "Upscaler", out: Path | None, overwrite: bool) -> None:
+def _preview(
+    sources: list[Path], at: float, upscaler: "Upscaler", out: Path | None, overwrite: bool, deinterlace: bool
+) -> None:
     from srdeploy.preview import preview
 
     if len(sources) > 1:
         raise InputError(f"--preview is of one video, and {len(sources)} were given; type one")
-    say(preview(sources[0], at, upscaler, out, overwrite))
+    say(preview(sources[0], at, upscaler, out, overwrite, deinterlace))
 
 
 def _do(jobs: "list[Job]", fit: "Fit[Upscaler]", choices: "Choices", quiet: bool) -> "list[Done | Skipped | Failed]":

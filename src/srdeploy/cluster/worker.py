@@ -67,7 +67,7 @@ class Worker:
         if self._error is not None:
             return self._error
         upscaler = self._fit.largest()
-        key = key_of(upscaler, 1, 1)
+        key = key_of(upscaler, 1, 1, 8)
         unlike = {"srdeploy": __version__, **{name: str(key[name]) for name in ("model", "precision", "backend")}}
         return Hello(platform.node(), self._fit.label, str(key["device"]), tuple(unlike.items()), self._here)
 

@@ -152,6 +152,7 @@ class Int8:
             for name in self.tensors(_quantized(model, keep))
         }
         self.values: dict[str, str] = {}
+        self.exact: dict[str, str] = {}
         self.weights = {t.name: self.onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
@@ -199,7 +200,9 @@ class Int8:
         quantized = node.name in self.convolutions
         scale = self.steps[node.input[0]][0] if quantized else np.float32(1)
         exposed = node.name in self.keep and node.input[0] in self.values
-        node.input[:] = [self.values.get(name, name) for name in node.input]
+        unrounded = self._stays_float(node)
+        taken = {**self.values, **self.exact} if node.op_type == "Add" else self.values
+        node.input[:] = [taken.get(name, name) for name in node.input]
         if quantized:
             self._weights(node, scale)
         if exposed:
@@ -209,10 +212,17 @@ class Int8:
             node.op_type = "Relu"
             del node.input[1:]
         exact = {name: self.new.fresh(f"{name}_exact") for name in node.output if name in self.steps}
+        if unrounded:
+            self.exact |= {name: exact.get(name, name) for name in node.output}
         node.output[:] = [exact.get(name, name) for name in node.output]
         self.nodes.append(node)
-        for name, unrounded in exact.items():
-            self._quantize(name, unrounded)
+        for name, result in exact.items():
+            self._quantize(name, result)
+
+    def _stays_float(self, node: Any) -> bool:
+        """Whether a result is at hand in float: of a convolution that is kept so, or of one rearranged. What is added
+        to it is added to that, not to its 8 bits: the enlarged picture would lose half a level there."""
+        return node.name in self.keep or (node.op_type == "DepthToSpace" and node.input[0] in self.exact)
 
     def _saturates(self, node: Any) -> bool:
         """Whether the levels of a Clip's result end where the Clip does, 0 being its least."""

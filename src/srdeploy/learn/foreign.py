@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from srdeploy.bounded import memory_bounded
-from srdeploy.errors import ModelError
+from srdeploy.errors import MissingExtra, ModelError
 from srdeploy.extras import require
 from srdeploy.learn.base import Net
 from srdeploy.learn.states import FAILURES, read_state
@@ -65,7 +65,12 @@ def load_foreign(path: Path) -> ForeignNet:
     """
     state = read_state(path)
     mend_torchvision()
-    spandrel = require("spandrel", "spandrel")
+    try:
+        spandrel = require("spandrel", "spandrel")
+    except ModuleNotFoundError as error:  # there, but installed without what it imports
+        raise MissingExtra(
+            f"spandrel imports {error.name}, which is not installed; type: pip install 'srdeploy[spandrel]'"
+        ) from None
     try:
         with memory_bounded(16 * path.stat().st_size + _SPARE), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from srdeploy.errors import DeviceError
 from srdeploy.learn.base import Bicubic
 from srdeploy.learn.convert import quiet
 from srdeploy.learn.weights import load_net
@@ -28,19 +29,29 @@ def export_plainly(weights: Path, target: Path) -> None:
     target.write_bytes(program.model_proto.SerializeToString())
 
 
-def open_torch(weights: Path, threads: int, compiled: bool) -> Callable[[Pixels], Pixels]:
-    """A checkpoint as a function of pictures: uint8 (N, H, W, C) to uint8 (N, sH, sW, C), on the CPU in float32.
+def open_torch(
+    weights: Path, threads: int, compiled: bool, device: str = "cpu", half: bool = False
+) -> Callable[[Pixels], Pixels]:
+    """A checkpoint as a function of pictures: uint8 (N, H, W, C) to uint8 (N, sH, sW, C), in float32 or float16.
 
-    compiled: through torch.compile, which builds a kernel for the size that it first sees.
+    compiled: through torch.compile, which builds a kernel for the size that it first sees. device: "cpu", "cuda" or
+    "cuda:N"; DeviceError when this PyTorch has no such device.
     """
-    net = load_net(weights).deployed().eval()
+    if device != "cpu" and not torch.cuda.is_available():
+        raise DeviceError(
+            f"PyTorch {torch.__version__} finds no CUDA for {device}; type: pip install torch, on a machine with a GPU"
+        )
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # fp32 is fp32, as elsewhere here
+    kind = torch.float16 if half else torch.float32
+    net = load_net(weights).deployed().eval().to(device, kind)
     step = torch.compile(net) if compiled else net
 
     def enlarge(pixels: Pixels) -> Pixels:
         torch.set_num_threads(threads)  # one number for all of torch, and each row has its own
         with torch.inference_mode():
-            planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(torch.float32).div_(255)
+            given = torch.from_numpy(pixels).to(device)
+            planes = given.permute(0, 3, 1, 2).contiguous().to(kind).div_(255)
             big = step(planes).mul(255).round().clamp(0, 255).to(torch.uint8)
-            return np.ascontiguousarray(big.permute(0, 2, 3, 1).numpy())
+            return np.ascontiguousarray(big.permute(0, 2, 3, 1).cpu().numpy())
 
     return enlarge

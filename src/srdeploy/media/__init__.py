@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from srdeploy.errors import InputError, OutputError
-from srdeploy.media.base import DEFAULT_OPTIONS, MAX_PIXELS, PIPE, EncodeOptions, Reader, Writer
+from srdeploy.media.base import DEFAULT_OPTIONS, MAX_PIXELS, PIPE, EncodeOptions, Reader, Writer, work_folder
 from srdeploy.media.kinds import VIDEO_SUFFIXES, is_media, result_suffix, sniff
-from srdeploy.media.names import is_sequence
+from srdeploy.media.names import files_of, is_sequence
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -31,25 +31,26 @@ def open_reader(
     target: Path | None = None,
     start: float | None = None,
     end: float | None = None,
+    deinterlace: bool = False,
 ) -> Reader:
     """Open a picture, an animation or a video, told apart by content.
 
     threads: the decoder's (None = one for each core). max_pixels: larger pictures are refused. target: where the result
     will go; an animated PNG is read as a video for one that is no picture. start, end: seconds between which frames of
-    a video are read. PIPE is standard input.
+    a video are read. deinterlace: interlaced frames of a video become progressive ones. PIPE is standard input.
     Raises InputError when the file is missing, empty, damaged, or neither.
     """
     if path == PIPE or is_sequence(path):
         from srdeploy.media.video_reader import VideoReader
 
-        return VideoReader(path, threads, start, end)
+        return VideoReader(path, threads, start, end, deinterlace)
     kind = sniff(path)
     if kind == "apng" and target is not None and target.suffix.lower() in VIDEO_SUFFIXES:
         kind = "video"
     if kind == "video":
         from srdeploy.media.video_reader import VideoReader
 
-        return VideoReader(path, threads, start, end)
+        return VideoReader(path, threads, start, end, deinterlace)
     if start is not None or end is not None:
         raise InputError(f"{path} is no video, and --start and --end are for videos; leave them out")
     if kind in ("apng", "awebp"):
@@ -74,8 +75,8 @@ def open_writer(
     """Open a result of `width` x `height` pixels; all that is not pixels comes from the source of `like`.
 
     The suffix of `path` names the format. key: what the bytes of a video depend on beside the source and the options;
-    work on a video that was stopped is gone on with when all of it is the same, and else started anew, or refused when
-    it must_go_on. overwrite: numbered pictures that exist are replaced.
+    work on one, or on numbered pictures, that was stopped is gone on with when all of it is the same, and else started
+    anew, or refused when it must_go_on. overwrite: numbered pictures that exist are replaced.
 
     Raises OutputError, before anything is computed, when the format cannot hold the size, the depth, the alpha or a
     stream of the source, or when `path` is the source itself.
@@ -93,7 +94,7 @@ def open_writer(
     if isinstance(like, VideoReader) and is_sequence(path):
         from srdeploy.media.sequence import SequenceWriter
 
-        return SequenceWriter(path, width, height, like.form.depth, like.first_number, overwrite)
+        return SequenceWriter(path, like, width, height, key, must_go_on, overwrite)
     if isinstance(like, VideoReader):
         from srdeploy.media.video_writer import VideoWriter
 
@@ -125,8 +126,13 @@ def claimed_pixels(path: Path) -> int | None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a result of an earlier run is all there: a picture is decoded, a video's packets are counted."""
+    """Whether a result of an earlier run is all there: a picture is decoded, a video's packets are counted.
+
+    Numbered pictures are when they follow each other without a gap, and none of them waits for its name.
+    """
     try:
+        if is_sequence(path):
+            return bool(files_of(path)) and not work_folder(path).exists()
         if sniff(path) == "video":
             from srdeploy.media.containers import is_whole_video
 

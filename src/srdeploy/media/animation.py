@@ -34,6 +34,7 @@ class AnimationReader:
         with pillow.opened(path, self._data, kind) as image:
             self.frames: int | None = int(getattr(image, "n_frames", 1))
             self.width, self.height = image.size
+            self.depth = 8
             headers.check_size(path, self.width, self.height, max_pixels)
             self.loop = int(image.info.get("loop", 0))
             self.info = {k: image.info[k] for k in ("icc_profile", "exif", "xmp") if image.info.get(k)}

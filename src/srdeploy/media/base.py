@@ -42,7 +42,8 @@ class Reader(Protocol):
 
     path: where it was read from. frames: how many are expected (None = unknown until the end); iterating raises
     InputError when the source turns out to be damaged or to end early, after the good frames have been given.
-    width, height: pixels of every frame. notes: what could not be kept as it was, a sentence each, for the user.
+    width, height: pixels of every frame. depth: bits of a sample (of a TIFF's first page).
+    notes: what could not be kept as it was, a sentence each, for the user.
     Iterated once. close() may be called at any time and more than once.
     """
 
@@ -50,6 +51,7 @@ class Reader(Protocol):
     frames: int | None
     width: int
     height: int
+    depth: int
     notes: list[str]
 
     def __iter__(self) -> Iterator[Frame]: ...
@@ -62,7 +64,8 @@ class Writer(Protocol):
 
     Used as a context manager: leaving without an exception finishes the file and renames it into place; leaving
     with one leaves no file. notes: what had to be changed, a sentence each, for the user.
-    begun: how many frames are there already from a run that was stopped; `write` takes those after them.
+    begun: how many frames are there already from a run that was stopped; `write` takes those after them, and the
+    reader was told to give no others.
     size: bytes of encoded frames so far, 0 where they are not counted.
     """
 

@@ -9,14 +9,14 @@ from srdeploy.media.base import MAX_PIXELS
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".pfm"})
 """Suffixes of pictures that are read and written."""
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
+VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mov", ".mkv", ".ts", ".webm"})
 """Suffixes of videos that are read and written."""
 
 _READ_ONLY_PICTURES = frozenset(
     {".apng", ".avif", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jxl", ".mpo", ".pam", ".pbm", ".pgm", ".pnm", ".ppm"}
 )
 _READ_ONLY_VIDEOS = frozenset(
-    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".wmv", ".y4m"}
+    {".3gp", ".flv", ".gif", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".vob", ".wmv", ".y4m"}
 )
 
 # The suffixes under which results of a kind are written.

@@ -67,7 +67,7 @@ class PictureReader:
         self.picture = decode(path, self._data, max_pixels, self.notes)
         self.pages = page_count(self._data)
         self.frames: int | None = self.pages
-        self.width, self.height = self.picture.width, self.picture.height
+        self.width, self.height, self.depth = self.picture.width, self.picture.height, self.picture.depth
 
     def __iter__(self) -> Iterator[Frame]:
         yield Frame(self.picture, key=True)

@@ -96,9 +96,28 @@ class Segments:
             if then.get(key) != now.get(key)
         ]
 
-    def begin(self, *, anew: bool) -> None:
-        """Go on after the last closed segment, or forget what there is (`anew`, or when it was made otherwise)."""
-        if anew or self.found is None or self.differences():
+    @property
+    def size(self) -> int:
+        """Bytes in closed segments."""
+        return sum(packet[3] for segment in self.closed for packet in segment.packets)
+
+    @property
+    def last_pts(self) -> int:
+        """When the last frame in closed segments, of which there are some, is shown."""
+        return max(packet[0] for packet in self.closed[-1].packets)
+
+    def go_on(self, result: Path, must: bool) -> None:
+        """Go on after the last closed segment, or forget what there is when it was made otherwise.
+
+        must: raise OutputError, naming `result`, instead of forgetting.
+        """
+        differences = self.differences()
+        if must and differences and self.frames:
+            raise OutputError(
+                f"{self.frames} frames of {result} were made otherwise ({'; '.join(differences)}); type the "
+                "same again, or leave --resume out to start anew"
+            )
+        if self.found is None or differences:
             self._closed = {}
             self._manifest.seek(0)
             self._manifest.truncate()

@@ -60,6 +60,8 @@ class StreamCopy:
 
     def container_options(self) -> dict[str, str]:
         """What the muxer of the result must be told so that times and metadata survive."""
+        if self._path.suffix.lower() == ".ts":
+            return {"mpegts_copyts": "1"}  # or all is later by a delay of its own
         if self._path.suffix.lower() not in {".mp4", ".m4v", ".mov"}:
             return {}
         options = {}

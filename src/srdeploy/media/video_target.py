@@ -14,11 +14,20 @@ from srdeploy.media.base import EncodeOptions, one_line
 from srdeploy.media.colour import assumed_matrix, gray_to_yuv, rgb_to_yuv
 from srdeploy.media.encoders import choose_encoder, hdr_parameters
 from srdeploy.media.frames import frame_from_picture
+from srdeploy.media.limits import steady_rate
 from srdeploy.media.stream_copy import StreamCopy
 from srdeploy.media.video_reader import VideoReader
 from srdeploy.picture import ColorTags, Frame, Picture
 
-FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+FORMATS = {
+    ".avi": "avi",
+    ".m4v": "mp4",
+    ".mkv": "matroska",
+    ".mov": "mov",
+    ".mp4": "mp4",
+    ".ts": "mpegts",
+    ".webm": "webm",
+}
 """FFmpeg's muxers by the suffix of the result."""
 
 
@@ -37,10 +46,13 @@ class VideoTarget:
         self.format = FORMATS.get(path.suffix.lower()) or ("yuv4mpegpipe" if like.is_y4m else "nut")
         self._choice = choose_encoder(path, like.form, *size, options)
         self.width, self.height = self._choice.width, self._choice.height
+        self.codec = self._choice.encoder.name
         self._color = self._tags(like.color)
         self._threads = options.threads or os.cpu_count() or 1
         hdr = hdr_parameters(like.mastering_display, like.content_light)
         self._options = self._choice.options(options, hdr, self._color.chroma_location)
+        if self.format == "avi":
+            self._options["bf"] = "0"  # it has no place for an order of showing
         if hdr and not self._choice.encoder.hdr:
             self.notes.append(
                 f"{self._choice.encoder.name} here does not carry the HDR metadata; type --codec libx265 to keep it"
@@ -126,7 +138,8 @@ class VideoTarget:
             instead = self.path.with_suffix(".mkv").name
             raise OutputError(f"{self.path.suffix} cannot hold video of {name}; type: -o {instead}") from None
         self._configure(stream.codec_context)
-        stream.time_base = like.time_base
+        # AVI counts frames and has no times: limits.steady_rate found the one rate that they are shown at.
+        stream.time_base = 1 / steady_rate(like) if self.format == "avi" else like.time_base
         if name == "libx265" and container.format.name in {"mp4", "mov"}:
             stream.codec_context.codec_tag = "hvc1"  # the only tag that Apple's players take
         if like.display_matrix is not None:

@@ -15,6 +15,7 @@ from av.error import FFmpegError
 from srdeploy.errors import InputError, OutputError
 from srdeploy.media.base import DEFAULT_OPTIONS, EncodeOptions, check_place, one_line, partial_path, work_folder
 from srdeploy.media.kinds import VIDEO_SUFFIXES
+from srdeploy.media.limits import refuse_what_is_lost
 from srdeploy.media.matroska import set_display_size
 from srdeploy.media.segment_encoder import SEGMENT_FRAMES, SegmentEncoder, settings_of
 from srdeploy.media.segments import Packet, Segments
@@ -59,9 +60,10 @@ class VideoWriter:
         self._like = like
         check_place(path)
         self._target = VideoTarget(path, like, (width, height), options)
+        self.notes += refuse_what_is_lost(path, like, self._target.codec)
         self._try_container()
         self._encoder = SegmentEncoder(self._target)
-        self._millis = FORMATS[path.suffix.lower()] in {"matroska", "webm"}
+        self._coarse = self._target.format in {"matroska", "webm", "mpegts"}
         self._done = False
         self._forgiving = False
         self.settings = settings_of(self._target, like, key or {})
@@ -75,17 +77,12 @@ class VideoWriter:
 
     def _go_on(self, must: bool) -> None:
         segments = self._segments
-        differences = segments.differences()
-        if must and differences and segments.frames:
-            raise OutputError(
-                f"{segments.frames} frames of {self.path} were made otherwise ({'; '.join(differences)}); type the "
-                "same again, or leave --resume out to start anew"
-            )
         with self._errors():
-            segments.begin(anew=False)
+            segments.go_on(self.path, must)
         self.begun = sum(len(segment.packets) for segment in segments.closed)
-        self.size = sum(packet[3] for segment in segments.closed for packet in segment.packets)
+        self.size = segments.size
         if self.begun:
+            self._like.go_on(self.begun, segments.last_pts)
             self.notes.append(f"{self.begun} frames were there already, from a run that was stopped")
 
     def __enter__(self) -> Self:
@@ -153,9 +150,11 @@ class VideoWriter:
     def _counted(self, packets: list[Packet]) -> Iterator[Packet]:
         for packet in packets:
             self.size += len(packet.data)
-            if self._millis and (packet.pts * self._like.time_base * 1000).denominator != 1:
-                self._millis = False
-                self.notes.append(f"{self.path.suffix} keeps times to the millisecond; those of the source are finer")
+            ticks = 90_000 if self._target.format == "mpegts" else 1000
+            if self._coarse and (packet.pts * self._like.time_base * ticks).denominator != 1:
+                self._coarse = False
+                unit = "the millisecond" if ticks == 1000 else "1/90000 s"
+                self.notes.append(f"{self.path.suffix} keeps times to {unit}; those of the source are finer")
             yield packet
 
     def _try_container(self) -> None:
@@ -215,11 +214,13 @@ class VideoWriter:
     def _check(self, part: Path, index: int, copy: StreamCopy) -> None:
         base = self._like.time_base
         shown = sorted(packet for segment in self._segments.closed for packet in segment.packets)
-        end = shown[-1][0] + shown[-1][1]
+        # MPEG-TS does not say how long a frame lasts.
+        end = None if self._target.format == "mpegts" else (shown[-1][0] + shown[-1][1]) * base
         times = [packet[0] * base for packet in shown]
-        shift = check_result(part, index, times, end * base, copy.copied, copy.kinds)
+        shift = check_result(part, index, times, end, copy.copied, copy.kinds)
         if abs(shift) > Fraction(1, 1000):
-            self.notes.append(f"{self.path.suffix} begins at zero here: all streams are {float(shift):.3f} s later")
+            later = "later" if shift > 0 else "earlier"
+            self.notes.append(f"{self.path.suffix} begins elsewhere: all streams are {abs(float(shift)):.3f} s {later}")
 
     def _timed(self, is_mp4: bool) -> Iterator[Any]:
         """The segments' packets with decoding times, which run over them all as those of one encoder would.

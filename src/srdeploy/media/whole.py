@@ -17,7 +17,7 @@ def check_result(
     part: Path,
     index: int,
     times: list[Fraction],
-    end: Fraction,
+    end: Fraction | None,
     copied: Mapping[int, int],
     kinds: Mapping[int, str],
 ) -> Fraction:
@@ -25,7 +25,8 @@ def check_result(
 
     Raises OutputError unless it has every frame at its time and every copied packet.
 
-    index: the stream of the video whose frames are shown at `times` (seconds, sorted), the last one until `end`.
+    index: the stream of the video whose frames are shown at `times` (seconds, sorted), the last one until `end`
+    (None: the container does not say).
     copied: how many packets went into each other stream. kinds: what each of them is ("audio", ...).
     """
     found: list[Fraction] = []
@@ -33,17 +34,17 @@ def check_result(
     packets: Counter[int] = Counter()
     with open_container(part) as container:
         for packet in container.demux():
-            if packet.size == 0 and packet.dts is None:
-                continue
+            if packet.size == 0 and (packet.dts is None or packet.stream_index == index):
+                continue  # AVI's frames of a pause have no bytes
             packets[packet.stream_index] += 1
-            if packet.stream_index == index and packet.pts is not None and packet.time_base:
-                found.append(packet.pts * packet.time_base)
-                last = max(last, (packet.pts + (packet.duration or 0)) * packet.time_base)
+            at = packet.dts if container.format.name == "avi" else packet.pts
+            if packet.stream_index == index and at is not None and packet.time_base:
+                found.append(at * packet.time_base)
+                last = max(last, (at + (packet.duration or 0)) * packet.time_base)
         there: dict[int, Any] = {stream.index: stream.type for stream in container.streams}
         video: Any = container.streams[index]
-        if (
-            video.duration and video.start_time is not None
-        ):  # MP4, whose durations of single packets are steps of decoding time
+        # MP4's durations of single packets are steps of decoding time. Elsewhere a stream's is a guess from the file's.
+        if "mp4" in container.format.name and video.duration and video.start_time is not None:
             last = (video.start_time + video.duration) * video.time_base
     found.sort()
     if len(found) != len(times):
@@ -53,7 +54,7 @@ def check_result(
         if abs(is_at - shift - should) > _ROUNDED:
             raise _unlike(part, f"frame {number} at {float(is_at):.4f} s, not {float(should):.4f} s")
     # A last frame without a duration lasts as long as a container says.
-    if end > times[-1] and abs(last - shift - end) > 2 * _ROUNDED:
+    if end is not None and end > times[-1] and abs(last - shift - end) > 2 * _ROUNDED:
         raise _unlike(part, f"an end at {float(last):.4f} s, not {float(end):.4f} s")
     for stream, kind in kinds.items():
         if there.get(stream) != kind:

@@ -63,7 +63,9 @@ def name_of(row: Mapping[str, Any]) -> str:
     """One row in words, as tables and messages name it."""
     height, width = row["input"]
     words = [row["model"], row["precision"], row["backend"], f"{width}x{height}"]
-    if row.get("threads"):
+    if row.get("device", "cpu") != "cpu":
+        words.append(row["device"])
+    elif row.get("threads"):
         words.append(f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}")
     if row.get("batch", 1) > 1:
         words.append(f"batch {row['batch']}")

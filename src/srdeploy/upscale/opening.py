@@ -86,14 +86,19 @@ def open_upscaler(
     return upscaler
 
 
-def stream(source: Path | str, model: str | None = None, **options: Any) -> Iterator[Frame]:
+def stream(
+    source: Path | str, model: str | None = None, *, deinterlace: bool = False, **options: Any
+) -> Iterator[Frame]:
     """The frames of a video or picture, enlarged, each with its time: `for frame in srdeploy.stream("clip.mp4"): ...`.
 
-    model, options: as in `open`. The source and the model are opened at once, frames are made as they are asked for.
+    model, options: as in `open`. deinterlace: interlaced frames become progressive ones, which otherwise are refused.
+    The source and the model are opened at once, frames are made as they are asked for.
     Raises as `open` does, InputError for a source that cannot be read, and for a damaged one after its good frames.
     """
     upscaler = open_upscaler(model, **options)
-    reader = open_reader(Path(source))
+    reader = open_reader(Path(source), deinterlace=deinterlace)
+    if reader.frames != 1:
+        upscaler.expect(reader.height, reader.width)
 
     def frames() -> Iterator[Frame]:
         try:

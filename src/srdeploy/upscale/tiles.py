@@ -9,9 +9,10 @@ import numpy as np
 
 from srdeploy.backends import Session
 from srdeploy.errors import ModelError, OutOfMemory
+from srdeploy.inorder import in_order
 from srdeploy.picture import Pixels
 from srdeploy.spec import ModelSpec
-from srdeploy.tiling import plan, window_plan
+from srdeploy.tiling import Tile, common_tile, plan, powers_of_two, window_plan
 from srdeploy.upscale.guard import is_black
 from srdeploy.upscale.memory import free_bytes, resident_bytes
 
@@ -31,6 +32,9 @@ TILES = tuple(sorted((part << power for power in range(5, 13) for part in (2, 3)
 
 WINDOW_OVERLAP = 16
 """Pixels around a window of a file of one size whose network reads the whole picture, when none are asked for."""
+
+BUSY_PIXELS = 1 << 20
+"""That keep a GPU busy: smaller tiles go through it several at once."""
 
 _PROBE = 192
 _MARGIN = 1.25
@@ -76,6 +80,7 @@ class Tiled:
         self._log = log
         self._most: int | None = None
         """A tile no larger than this, once memory has run out."""
+        self._expected: set[tuple[int, int]] = set()
         self._chosen: dict[tuple[int, int], int | None] = {}
         self._bytes_per_pixel: float | None = None
         self._lock = threading.Lock()
@@ -96,6 +101,12 @@ class Tiled:
             return chosen
         return self._most if chosen is None else min(chosen, self._most)
 
+    def expect(self, height: int, width: int) -> None:
+        """Many pictures of this size will come: it is worth preparing a GPU for."""
+        with self._lock:
+            self._expected.add((height, width))
+            self._chosen.pop((height, width), None)
+
     def __call__(self, pixels: Pixels, peak: int, out: Pixels) -> None:
         """Enlarge (H, W, C) integers, 0 .. peak, into `out`, (sH, sW, C) of the same dtype and any strides."""
         height, width, _ = pixels.shape
@@ -115,6 +126,9 @@ class Tiled:
             boxes = plan(tall, wide, tile, halo, spec.multiple, spec.minimum)
         else:
             boxes = window_plan(tall, wide, spec.size, halo, spec.multiple)
+        if self.session.at_once > 1 and tile is not None:
+            self._fill_together(padded, peak, out, list(boxes))
+            return
         for box in boxes:
             r, c = box.rows, box.columns
             given = padded[r.read : r.read + r.size, c.read : c.read + c.size]
@@ -124,14 +138,32 @@ class Tiled:
                 continue
             big = np.empty((given.shape[0] * scale, given.shape[1] * scale, given.shape[2]), out.dtype)
             self._enlarge(given, peak, big)
-            top, left = (r.keep - r.read) * scale, (c.keep - c.read) * scale
-            # Rows and columns that only pad the picture to the network's multiple have no place in it.
-            place[...] = big[top : top + place.shape[0], left : left + place.shape[1]]
+            _keep(box, big, out, scale)
+
+    def _fill_together(self, padded: Pixels, peak: int, out: Pixels, boxes: list[Tile]) -> None:
+        """On a GPU: boxes of one shape several at once, and several such calls in flight."""
+        scale = self.session.spec.scale
+        tall, wide = boxes[0].rows.size, boxes[0].columns.size
+        most = BUSY_PIXELS // (tall * wide) if self._most is None else 1
+        groups = [[boxes.pop() for _ in range(size)] for size in powers_of_two(len(boxes), most)]
+
+        def enlarge(group: list[Tile]) -> None:
+            given = np.stack([padded[b.rows.read :, b.columns.read :][:tall, :wide] for b in group])
+            big = np.empty((len(group), tall * scale, wide * scale, padded.shape[2]), out.dtype)
+            for box, one, made, found in zip(group, given, big, infer(self.session, given, peak, big), strict=True):
+                if found != "sound":
+                    self._again(one, peak, made)
+                _keep(box, made, out, scale)
+
+        for _ in in_order(enlarge, groups, self.session.at_once):
+            pass
 
     def _enlarge(self, given: Pixels, peak: int, big: Pixels) -> None:
         """One box through the session; at fp32 once more when what comes out is no result."""
-        if infer(self.session, given, peak, big) == "sound":
-            return
+        if infer(self.session, given[None], peak, big[None]) != ["sound"]:
+            self._again(given, peak, big)
+
+    def _again(self, given: Pixels, peak: int, big: Pixels) -> None:
         self._log.count_retry()
         again = self.session if self.session.arithmetic == "fp32" else self._fp32()
         name, arithmetic = self.session.path.name, self.session.arithmetic
@@ -140,7 +172,7 @@ class Tiled:
                 f"{name} gives black or no numbers in {arithmetic}, and there is no fp32 file of it to compute that "
                 "again; type: srdeploy export and what it was made from"
             )
-        found = infer(again, given, peak, big)
+        (found,) = infer(again, given[None], peak, big[None])
         if found == "no numbers":
             raise ModelError(
                 f"{again.path.name} gives values that are not finite in fp32 too; export it from sound weights"
@@ -161,7 +193,23 @@ class Tiled:
             self._most = smaller if self._most is None else min(self._most, smaller)
         self._log.say("memory ran out; gone on with smaller tiles, which give the same result")
 
+    def _choose_on_gpu(self, height: int, width: int, halo: int) -> int | None:
+        """Whole, what is expected to come again and fits; else tiles of few shapes, whatever sizes come."""
+        spec, free = self.session.spec, self.session.free_bytes()
+        most = self.session.largest or (height, width)
+        pixels = height * width
+        if free is not None:  # an engine keeps two layers at a time and what it works with
+            pixels = free // (2 * self.session.at_once * max(1, spec.activation_bytes))
+        fits = height <= most[0] and width <= most[1] and height * width <= pixels
+        if fits and (height, width) in self._expected:
+            return None
+        side = min(math.isqrt(pixels), *most)
+        tile = common_tile(height, width, halo, side, spec.multiple, spec.minimum)
+        return tile if tile is not None or fits else max(LEAST_TILE, side - 2 * halo)
+
     def _choose(self, height: int, width: int, halo: int) -> int | None:
+        if self.session.at_once > 1:
+            return self._choose_on_gpu(height, width, halo)
         spec = self.session.spec
         estimate = max(1, spec.activation_bytes)
         if height * width * estimate <= SMALL_BYTES:
@@ -196,18 +244,31 @@ class Tiled:
         return max(estimate / 4, min(4 * estimate, _MARGIN * (after - before) / side**2))
 
 
-def infer(session: Session, given: Pixels, peak: int, big: Pixels) -> Literal["sound", "black", "no numbers"]:
-    """(H, W, C) integers through a uint8 or a float session into `big`, and what came out."""
+def infer(session: Session, given: Pixels, peak: int, big: Pixels) -> list[Literal["sound", "black", "no numbers"]]:
+    """(N, H, W, C) integers through a uint8 or a float session into `big`, and what came out of each."""
     if session.spec.pixels == "uint8":
-        session.run(given[None], big[None])
+        session.run(given, big)
+        sound = [True] * len(given)
     else:
-        values = session.run((given.astype(np.float32) / np.float32(peak))[None])[0]
-        if not np.isfinite(values).all():
-            return "no numbers"
+        values = session.run(given.astype(np.float32) / np.float32(peak))
+        sound = [bool(np.isfinite(one).all()) for one in values]
         np.clip(values, 0, 1, out=values)
         values *= np.float32(peak)
-        big[...] = np.rint(values, out=values)
-    return "black" if is_black(given, big, peak) else "sound"
+        for one, made, whole in zip(values, big, sound, strict=True):
+            if whole:
+                made[...] = np.rint(one, out=one)
+    return [
+        "no numbers" if not whole else "black" if is_black(one, made, peak) else "sound"
+        for one, made, whole in zip(given, big, sound, strict=True)
+    ]
+
+
+def _keep(box: Tile, big: Pixels, out: Pixels, scale: int) -> None:
+    """Put what is kept of a box's result into its place; rows and columns that only pad have none."""
+    r, c = box.rows, box.columns
+    place = out[r.keep * scale : r.keep_end * scale, c.keep * scale : c.keep_end * scale]
+    top, left = (r.keep - r.read) * scale, (c.keep - c.read) * scale
+    place[...] = big[top : top + place.shape[0], left : left + place.shape[1]]
 
 
 def window_overlap(spec: ModelSpec) -> int:

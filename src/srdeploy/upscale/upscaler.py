@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from srdeploy.backends import Session
 from srdeploy.errors import InputError, ModelError, OutOfMemory
+from srdeploy.inorder import in_order
 from srdeploy.media.alpha import with_colour_under_alpha
 from srdeploy.media.colour import rgb_from_ycbcr, rgb_from_yuv, ycbcr_from_rgb, yuv_from_rgb
 from srdeploy.media.enlarge import chroma_offset, enlarge_plane, enlarge_rows
@@ -56,6 +56,7 @@ class Upscaler:
         self._halo = overlap if overlap is not None else spec.halo if spec.size is None else window_overlap(spec)
         self._fp32 = _Once(fp32)
         self._deep = _Once(deep)
+        self._expected: set[tuple[int, int]] = set()
         self._network = Tiled(session, tile, self._halo, self._fp32, self.log)
         self._deep_network: Tiled | None = None
 
@@ -78,15 +79,17 @@ class Upscaler:
 
     def stream(self, frames: Iterable[Kind]) -> Iterator[Kind]:
         """Enlarge pictures, frames or arrays as they come, in order; the next one while its taker is at work."""
-        with ThreadPoolExecutor(1, thread_name_prefix="upscale") as pool:
-            waiting: Future[Kind] | None = None
-            for frame in frames:
-                coming = pool.submit(self, frame)
-                if waiting is not None:
-                    yield waiting.result()
-                waiting = coming
-            if waiting is not None:
-                yield waiting.result()
+        yield from in_order(self, frames, self.session.at_once)
+
+    def expect(self, height: int, width: int) -> None:
+        """Say that many pictures of this size will come, as of a video; on a GPU it is then not cut into common tiles.
+
+        It changes how fast they are made, and results by no more than tiles do.
+        """
+        self._expected.add((height, width))
+        for network in (self._network, self._deep_network):
+            if network is not None:
+                network.expect(height, width)
 
     def tile_name(self, height: int, width: int) -> int | str:
         """What a picture of this size is cut by: "none", a side in input pixels, or "HxW" of a file of one size."""
@@ -140,6 +143,8 @@ class Upscaler:
                 )
             # Were two threads here at once, each would use its own from the same session.
             self._deep_network = Tiled(session, self._tile, self._halo, lambda: session, self.log)
+            for size in self._expected:
+                self._deep_network.expect(*size)
         return self._deep_network
 
     def _run(self, network: Tiled, pixels: Pixels, peak: int, out: Pixels | None = None) -> Pixels:

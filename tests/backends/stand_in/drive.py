@@ -29,17 +29,19 @@ def main() -> None:
     typed(info=["info", "--json"], first=[*export, half], again=[*export, half], exact=[*export, exact])
     typed(other_sizes=[*export, half, "--sizes", "32x32,64x64,300x400"])
     typed(floats=[*export, str(models / "espcn-x2.fp16.float.onnx")], facts=["info", engine, "--json"])
+    typed(check=["check", engine, "--json"], bisected=["check", engine, "--bisect"])
+    typed(against=["check", engine, "--json", "--against", str(models / "espcn-x3.fp32.onnx")])
     typed(run=[*run, engine, "-o", str(out / "engine.png"), "--tile", "96"])
     typed(ort=[*run, half, "-o", str(out / "ort.png"), "--backend", "ort"])
     typed(too_large=[*run, engine, "-o", str(out / "x.png"), "--tile", "none"])
     typed(wrong_backend=[*run, engine, "--backend", "ort"], no_engine=[*run, half, "--backend", "tensorrt"])
     os.environ["STAND_IN_GPU"] = "NVIDIA Other 1"
-    typed(other_gpu=[*run, engine])
+    typed(other_gpu=[*run, engine], checked_elsewhere=["check", engine])
     del os.environ["STAND_IN_GPU"]
     data = bytearray(Path(engine).read_bytes())
     data[-1] ^= 1
     Path(engine).write_bytes(data)
-    typed(damaged=[*run, engine])
+    typed(damaged=[*run, engine], damaged_check=["check", engine])
     Path(engine).write_bytes(data[:5000])
     typed(cut=[*run, engine])
     os.environ["STAND_IN_WIDENS"] = os.environ["SRDEPLOY_CACHE"] = str(out / "cache2")

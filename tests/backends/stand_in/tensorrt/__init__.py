@@ -21,6 +21,9 @@ from tensorrt_bindings import __version__
 
 PLAN = b"plan of a stand-in\n"
 
+_DRIVER = ctypes.CDLL("libcuda.so.1")
+_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
 
 def _parameters(name: str, documented: str) -> list[list[str]]:
     """Names of the parameters of each overload, out of a docstring that pybind11 wrote."""
@@ -234,20 +237,24 @@ class EngineInspector:
         return json.dumps({"Layers": layers})
 
 
+def _compute(context: Any) -> None:
+    data = ctypes.string_at(context._at["input"], context._given.nbytes)
+    given = np.frombuffer(data, context._given.dtype).reshape(context._given.shape)
+    made = np.ascontiguousarray(context._session.run(None, {"input": given})[0])
+    ctypes.memmove(context._at["output"], made.ctypes.data, made.nbytes)
+
+
 @imitation("IExecutionContext")
 class IExecutionContext:
     def __init__(self, model: bytes) -> None:
         self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         self._at: dict[str, int] = {}
+        self._callback = _CALLBACK(lambda _: _compute(self))
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         kind = np.uint8 if self._session.get_inputs()[0].type == "tensor(uint8)" else np.float32
         self._given = np.zeros(shape, kind)
         return name == "input"
-
-    def get_tensor_shape(self, name: str) -> Any:
-        assert name == "output"
-        return self._session.run(None, {"input": self._given})[0].shape
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         self._at[name] = memory
@@ -255,10 +262,8 @@ class IExecutionContext:
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         assert stream_handle == 7
-        data = ctypes.string_at(self._at["input"], self._given.nbytes)
-        given = np.frombuffer(data, self._given.dtype).reshape(self._given.shape)
-        made = np.ascontiguousarray(self._session.run(None, {"input": given})[0])
-        ctypes.memmove(self._at["output"], made.ctypes.data, made.nbytes)
+        if _DRIVER.stand_in_run(self._callback) == 0:
+            _compute(self)
         return True
 
 
