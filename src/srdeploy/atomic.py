@@ -1,6 +1,7 @@
 """Files that appear under their name whole, or not at all: written beside it under a hidden name, then renamed."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,20 @@ from srdeploy.errors import OutputError
 
 def part_path(path: Path) -> Path:
     """A hidden name beside `path`, unlike any other, with its suffix."""
+    return path.with_name(f".{_stem(path)}.{secrets.token_hex(4)}.part{path.suffix}")
+
+
+def remove_parts(path: Path) -> None:
+    """Remove what a process that was killed had begun for `path`; nobody may be writing it."""
+    part = re.compile(rf"\.{re.escape(_stem(path))}\.[0-9a-f]{{8}}\.part{re.escape(path.suffix)}")
+    for found in path.parent.iterdir() if path.parent.is_dir() else ():
+        if part.fullmatch(found.name):
+            found.unlink(missing_ok=True)
+
+
+def _stem(path: Path) -> str:
     # A name may be 255 bytes; the stem gives way so that ours fits wherever the result's own does.
-    stem = os.fsdecode(os.fsencode(path.stem)[:200])
-    return path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    return os.fsdecode(os.fsencode(path.stem)[:200])
 
 
 @contextmanager

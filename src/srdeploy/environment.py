@@ -2,6 +2,7 @@
 
 import os
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,20 @@ LIBRARIES = (
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY")
 """Environment variables that change how fast things run."""
+
+
+def cache_folder() -> Path:
+    """Where what took long to make is kept, such as engines: $SRDEPLOY_CACHE, or a folder among the user's caches."""
+    own = os.environ.get("SRDEPLOY_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srdeploy"
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets by Linux's names ("avx512_vnni", "amx_bf16", "asimddp"); empty where the system is another."""
+    return frozenset((_from_cpuinfo("flags") or _from_cpuinfo("Features") or "").split())
 
 
 def environment() -> dict[str, Any]:

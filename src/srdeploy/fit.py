@@ -29,10 +29,9 @@ class Fit(Generic[U]):
         self._opened: dict[int, U] = {}
         self._lock: AbstractContextManager[Any] = nullcontext()
 
-    def open_largest(self) -> None:
-        """Open the model of the largest scale now. Raises what opening it raises."""
-        scale = max(self._scales)
-        self._opened[scale] = self._open_at(scale)
+    def largest(self) -> U:
+        """The model of the largest scale. Raises what opening it raises."""
+        return self._at(max(self._scales))
 
     def guarded_by(self, lock: threading.Lock) -> "Fit[U]":
         """The same, one picture at a time in the network whoever calls."""
@@ -50,6 +49,9 @@ class Fit(Generic[U]):
         scale = self._scales[0]
         if self._target is not None:
             scale = smallest_scale(width, height, self._target, self._scales)
+        return self._at(scale)
+
+    def _at(self, scale: int) -> U:
         if scale not in self._opened:
             self._opened[scale] = self._open_at(scale)
         return self._opened[scale]

@@ -3,14 +3,15 @@
 One damaged file does not stop the others; outcomes come in the order of the jobs.
 """
 
-import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
+from srdeploy import urls
 from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.fit import Fit
 from srdeploy.jobs import Choices, Done, Failed, Job, OnFrame, Skipped, run_job
@@ -23,6 +24,8 @@ AT_ONCE = 3
 
 SMALL = 4 << 20
 """Pixels of a picture that is done beside others. Larger ones go alone, so that memory holds one of them."""
+
+Outcome = TypeVar("Outcome")
 
 _PART = re.compile(r"\..*\.part\.\w+")
 _WORK = re.compile(r"\..*\.part")
@@ -39,14 +42,14 @@ def plan_jobs(inputs: Iterable[Path], out: Path | None, label: str) -> list[Job]
     Raises InputError for a folder without pictures and videos, OutputError when a folder would be mirrored onto itself.
     """
     given = list(inputs)
-    one_file = len(given) == 1 and not given[0].is_dir() and out is not None and _names_a_file(out)
+    one_file = len(given) == 1 and not urls.is_dir(given[0]) and out is not None and _names_a_file(out)
     if out == PIPE and not one_file:
         raise OutputError("-o - sends one video to standard output; type one INPUT that is no folder")
     if PIPE in given and not one_file:
         raise InputError("a video from standard input has no name of its own; type -o with a file's name, or -o -")
     jobs: list[Job] = []
     for path in given:
-        if path.is_dir():
+        if urls.is_dir(path):
             jobs += _walk(path, out or path.resolve().with_name(f"{path.resolve().name}_{label}"))
         elif one_file and out is not None:
             jobs.append(Job(path, out))
@@ -57,7 +60,7 @@ def plan_jobs(inputs: Iterable[Path], out: Path | None, label: str) -> list[Job]
 
 
 def _names_a_file(out: Path) -> bool:
-    return out == PIPE or (not out.is_dir() and out.suffix != "")
+    return out == PIPE or (not urls.is_dir(out) and out.suffix != "")
 
 
 def _walk(folder: Path, out: Path) -> Iterator[Job]:
@@ -72,9 +75,8 @@ def _walk(folder: Path, out: Path) -> Iterator[Job]:
         closed.append(Job(path, out, f"cannot read the folder {path}: {error.strerror}; check its permissions"))
 
     found = False
-    for place, folders, names in os.walk(folder, onerror=refused):
+    for here, folders, names in urls.walk(folder, refused):
         folders[:] = sorted(name for name in folders if not _WORK.fullmatch(name))
-        here = Path(place)
         if own is not None and own in (here.resolve(), *here.resolve().parents):
             continue
         sources = [here / name for name in sorted(names) if is_media(Path(name)) and not _PART.fullmatch(name)]
@@ -134,6 +136,10 @@ def run_jobs(
     """
     shared = upscaler.guarded_by(threading.Lock())
     interrupted = threading.Event()
+
+    def do(job: Job, upscaler: Fit[Upscaler], on_frame: OnFrame, stop: threading.Event | None = None) -> Any:
+        return outcome_of(job, lambda: run_job(job, upscaler, choices, on_frame, stop))
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
         ahead: dict[int, Future[Done | Skipped | Failed]] = {}
         try:
@@ -141,31 +147,27 @@ def run_jobs(
                 on_job(index, job)
                 for later in range(index, min(index + AT_ONCE, len(jobs))):
                     if later not in ahead:
-                        if not _is_small(jobs[later]):
+                        if not is_small(jobs[later]):
                             break
-                        ahead[later] = pool.submit(_outcome, jobs[later], shared, choices, lambda *_: None, interrupted)
+                        ahead[later] = pool.submit(do, jobs[later], shared, lambda *_: None, interrupted)
                 future = ahead.pop(index, None)
-                yield _outcome(job, upscaler, choices, on_frame) if future is None else future.result()
+                yield do(job, upscaler, on_frame) if future is None else future.result()
         finally:
             interrupted.set()
             pool.shutdown(cancel_futures=True)
 
 
-def _outcome(
-    job: Job,
-    upscaler: Fit[Upscaler],
-    choices: Choices,
-    on_frame: OnFrame,
-    interrupted: threading.Event | None = None,
-) -> Done | Skipped | Failed:
+def outcome_of(job: Job, do: Callable[[], Outcome]) -> Outcome | Failed:
+    """What `do` gives for a job; an expected error is its outcome."""
     try:
-        return run_job(job, upscaler, choices, on_frame, interrupted)
+        return do()
     except SrdeployError as error:
         return Failed(str(job.input), str(error))
     except OSError as error:  # a name too long, a folder that may not be searched
         return Failed(str(job.input), f"{error.filename or job.input}: {error.strerror or error}; check the path")
 
 
-def _is_small(job: Job) -> bool:
-    pixels = None if PIPE in (job.input, job.output) else claimed_pixels(job.input)
+def is_small(job: Job) -> bool:
+    """Whether a job is a picture that may be done beside others, as far as its head says."""
+    pixels = None if PIPE in (job.input, job.output) or urls.is_url(job.input) else claimed_pixels(job.input)
     return pixels is not None and pixels <= SMALL

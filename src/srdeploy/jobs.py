@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from srdeploy.backends import Session
+from srdeploy import urls
 from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.fit import Fit
 from srdeploy.media import VIDEO_SUFFIXES, EncodeOptions, is_whole, open_reader, open_writer
@@ -63,6 +63,17 @@ class Done:
         """The fields of the contract's `run` answer."""
         return asdict(self)
 
+    def finished(self, frames: int, made: int, seconds: float, notes: tuple[str, ...], retried: int) -> "Done":
+        """The same with its numbers; made: how many of the frames were made now, and not by a run that was stopped."""
+        return replace(
+            self,
+            frames=frames,
+            seconds=round(seconds, 4),
+            fps=round(made / seconds, 3),
+            notes=notes,
+            retried=retried,
+        )
+
 
 @dataclass(frozen=True)
 class Failed:
@@ -111,13 +122,106 @@ def run_job(
     the output's name, except with choices.keep_partial the good part of a damaged source under
     `<stem>.partial<ext>`.
     """
+    skipped = skipped_by(job, choices)
+    if skipped is not None:
+        return skipped
+    return on_this_machine(job, choices, lambda job: _made(job, upscaler, choices, on_frame, interrupted))
+
+
+def skipped_by(job: Job, choices: Choices) -> Skipped | None:
+    """The answer to a job whose result is there already (`--resume`); raises OutputError if it must not begin."""
     if job.refused is not None:
         raise OutputError(job.refused)
-    if _is_done(job.input, job.output, choices):
-        return Skipped(str(job.input), str(job.output))
+    return Skipped(str(job.input), str(job.output)) if _is_done(job.input, job.output, choices) else None
+
+
+def on_this_machine(job: Job, choices: Choices, do: Callable[[Job], Done]) -> Done:
+    """Have `do` work on files here where the job's are behind URLs; what comes out is sent when it is whole."""
+    if not (urls.is_url(job.input) or urls.is_url(job.output)):
+        return do(job)
+    if is_sequence(job.input):
+        raise InputError(f"{job.input} are numbered pictures, which are not fetched one by one; type a path for them")
+    with urls.fetched(job.input) as source:
+        result = urls.local_place(job.output)
+
+        def renamed(text: str) -> str:
+            return text.replace(str(source), str(job.input)).replace(str(result), str(job.output))
+
+        try:
+            done = do(Job(source, result))
+        except SrdeployError as error:
+            kept = partial_path(result)
+            if urls.is_url(job.output) and kept.exists():
+                urls.send(kept, partial_path(job.output))
+            raise type(error)(renamed(str(error)).replace(str(kept), str(partial_path(job.output)))) from None
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(renamed(str(error))) from None
+        finally:
+            urls.clear_place(job.output)
+        if urls.is_url(job.output):
+            urls.send(result, job.output)
+            urls.clear_place(job.output)
+    return replace(done, input=str(job.input), output=str(job.output))
+
+
+def _made(
+    job: Job,
+    upscaler: Upscaler | Fit[Upscaler],
+    choices: Choices,
+    on_frame: OnFrame,
+    interrupted: threading.Event | None,
+) -> Done:
     started = time.perf_counter()
     fit = upscaler if isinstance(upscaler, Fit) else _fixed(upscaler)
-    reader = open_reader(
+    reader = source_of(job, choices)
+    even = job.output.suffix.lower() in VIDEO_SUFFIXES
+    try:
+        chosen = fit.upscaler_for(reader.width, reader.height)
+        size = fit.size_for(reader.width, reader.height, even)
+        if even:
+            chosen.expect(reader.height, reader.width)
+        with result_folder(job.output.parent):
+            writer = open_writer(
+                job.output,
+                reader,
+                *size,
+                choices.encode,
+                key_of(chosen, reader.width, reader.height, reader.depth),
+                choices.resume,
+                choices.overwrite,
+            )
+            enlarger, depths = fit.enlarger(even), set[int]()
+
+            def enlarge(picture: Picture) -> Picture:
+                depths.add(picture.depth)
+                return enlarger(picture)
+
+            def fill() -> int:
+                return upscale_stream(
+                    reader,
+                    enlarge,
+                    writer,
+                    lambda done: on_frame(done, reader.frames, writer.size),
+                    interrupted,
+                    chosen.session.at_once,
+                )
+
+            frames = write_whole(writer, fill, choices)
+    finally:
+        reader.close()
+    retried, said = chosen.log.take()
+    begun = answer_of(job, chosen, max(depths, default=8), (reader.width, reader.height), size)
+    notes = (*reader.notes, *writer.notes, *said)
+    return begun.finished(frames, frames - writer.begun, time.perf_counter() - started, notes, retried)
+
+
+def _fixed(upscaler: Upscaler) -> Fit[Upscaler]:
+    return Fit(lambda _: upscaler, (upscaler.scale,))
+
+
+def source_of(job: Job, choices: Choices) -> Reader:
+    """What a job reads, opened. Raises InputError."""
+    return open_reader(
         job.input,
         max_pixels=choices.max_pixels,
         target=job.output,
@@ -125,72 +229,54 @@ def run_job(
         end=choices.end,
         deinterlace=choices.deinterlace,
     )
-    even = job.output.suffix.lower() in VIDEO_SUFFIXES
-    try:
-        chosen = fit.upscaler_for(reader.width, reader.height)
-        size = fit.size_for(reader.width, reader.height, even)
-        if even:
-            chosen.expect(reader.height, reader.width)
-        with _folder(job.output.parent):
-            writer = _writer(job, reader, chosen, size, choices)
-            enlarger, depths = fit.enlarger(even), set[int]()
-
-            def enlarge(picture: Picture) -> Picture:
-                depths.add(picture.depth)
-                return enlarger(picture)
-
-            frames = _write(reader, enlarge, writer, choices, on_frame, interrupted, chosen.session.at_once)
-    finally:
-        reader.close()
-    seconds = time.perf_counter() - started
-    notes = (*reader.notes, *writer.notes)
-    # Deep pixels may have gone through another file, in another precision.
-    session = chosen.session_for(max(depths, default=8))
-    done = _done(job, chosen, session, frames, seconds, (reader.width, reader.height), size, notes)
-    return replace(done, fps=round((frames - writer.begun) / seconds, 3))
 
 
-def _fixed(upscaler: Upscaler) -> Fit[Upscaler]:
-    return Fit(lambda _: upscaler, (upscaler.scale,))
-
-
-def _writer(job: Job, reader: Reader, upscaler: Upscaler, size: tuple[int, int], choices: Choices) -> Writer:
+def key_of(upscaler: Upscaler, width: int, height: int, depth: int) -> dict[str, Any]:
+    """What the pixels of a result depend on, beside a source of that size and so many bits."""
     # Deep pixels go through a file of their own.
-    session = upscaler.session_for(reader.depth)
-    key = {
+    session = upscaler.session_for(depth)
+    return {
         "model": hashlib.sha256(session.path.read_bytes()).hexdigest(),
         "precision": session.arithmetic,
         "backend": session.backend,
         "device": session.device,
         # Exact tiles make no difference, and their size may follow the memory that is free.
-        "tile": None
-        if upscaler.exact_for(reader.height, reader.width)
-        else upscaler.tile_name(reader.height, reader.width),
+        "tile": None if upscaler.exact_for(height, width) else upscaler.tile_name(height, width),
     }
-    return open_writer(job.output, reader, *size, choices.encode, key, choices.resume, choices.overwrite)
 
 
-def _write(
-    reader: Reader,
-    enlarge: Callable[[Picture], Picture],
-    writer: Writer,
-    choices: Choices,
-    on_frame: OnFrame,
-    interrupted: threading.Event | None,
-    at_once: int,
-) -> int:
-    """All frames into a whole result; what stays of one that is stopped is said in the error."""
+def answer_of(job: Job, upscaler: Upscaler, depth: int, source: tuple[int, int], size: tuple[int, int]) -> Done:
+    """The answer to a job but for its numbers; source, size: (width, height) of what is read and of what is made."""
+    # Deep pixels may go through another file, in another precision.
+    session = upscaler.session_for(depth)
+    return Done(
+        input=str(job.input),
+        output=str(job.output),
+        frames=0,
+        seconds=0.0,
+        fps=0.0,
+        model=session.spec.name,
+        precision=session.arithmetic,
+        backend=session.backend,
+        device=session.device,
+        tile=upscaler.tile_name(source[1], source[0]),
+        scale=upscaler.scale,
+        width=size[0],
+        height=size[1],
+        exact=upscaler.exact_for(source[1], source[0]),
+        notes=(),
+    )
+
+
+def write_whole(writer: Writer, fill: Callable[[], int], choices: Choices) -> int:
+    """Have `fill` give the writer its frames, and finish; return their number, which `fill` returns.
+
+    What stays of a result that is stopped is said in the error.
+    """
     try:
         with writer:
             try:
-                frames = upscale_stream(
-                    reader,
-                    enlarge,
-                    writer,
-                    lambda done: on_frame(done, reader.frames, writer.size),
-                    interrupted,
-                    at_once,
-                )
+                frames = fill()
                 writer.finish()
                 return frames
             except InputError as error:
@@ -221,24 +307,27 @@ def _is_done(source: Path, output: Path, choices: Choices) -> bool:
             and is_whole(output)
             and len(files_of(output)) == len(files_of(source))
         )
-    refuse_special(output)
-    if output.exists() and not choices.overwrite:
+    if not urls.is_url(output):
+        refuse_special(output)
+    if urls.exists(output) and not choices.overwrite:
         if choices.resume:
-            return is_whole(output)  # one that was cut off since is made again
+            return urls.is_url(output) or is_whole(output)  # one that was cut off since is made again
         raise OutputError(f"{output} exists already; type --overwrite to replace it, or another -o")
     part = partial_path(output)
     # Said now, since after hours of work there would be no place for what was made.
-    if choices.keep_partial and part.exists() and not choices.overwrite:
+    if choices.keep_partial and urls.exists(part) and not choices.overwrite:
         raise OutputError(f"{part} exists already; type --overwrite to replace it, or move it away")
     return False
 
 
 @contextmanager
-def _folder(folder: Path) -> Iterator[None]:
+def result_folder(folder: Path) -> Iterator[None]:
     """Make a folder for a result; when there is none in the end, what was made and stayed empty is removed again."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         try:
+            with suppress(FileExistsError):  # another job may have removed it in between
+                folder.mkdir(parents=True, exist_ok=True)
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}; type another -o") from None
@@ -248,34 +337,3 @@ def _folder(folder: Path) -> Iterator[None]:
             with suppress(OSError):  # not empty: others' results are in it
                 path.rmdir()
         raise
-
-
-def _done(
-    job: Job,
-    upscaler: Upscaler,
-    session: Session,
-    frames: int,
-    seconds: float,
-    source: tuple[int, int],
-    size: tuple[int, int],
-    notes: tuple[str, ...],
-) -> Done:
-    retried, said = upscaler.log.take()
-    return Done(
-        input=str(job.input),
-        output=str(job.output),
-        frames=frames,
-        seconds=round(seconds, 4),
-        fps=round(frames / seconds, 3),
-        model=session.spec.name,
-        precision=session.arithmetic,
-        backend=session.backend,
-        device=session.device,
-        tile=upscaler.tile_name(source[1], source[0]),
-        scale=upscaler.scale,
-        width=size[0],
-        height=size[1],
-        exact=upscaler.exact_for(source[1], source[0]),
-        notes=(*notes, *said),
-        retried=retried,
-    )

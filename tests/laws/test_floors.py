@@ -36,6 +36,8 @@ DOORS = {
     "starlette": "serve",  # what FastAPI is made of, and part of its interface
     "uvicorn": "serve",
     "prometheus_client": "serve",
+    "ray": "cluster",
+    "upath": "urls",
 }
 """Third-party libraries and the one room that may import each. numpy is everywhere; anything else is nowhere."""
 

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from functools import cache
-from pathlib import Path
+
+from srdeploy.environment import cpu_flags
 
 
 def cores() -> int:
@@ -11,15 +11,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-@cache
 def features() -> frozenset[str]:
-    """Instruction sets by Linux's names ("avx512_vnni", "amx_bf16", "asimddp"); empty where the system is another."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    words = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
-    return frozenset(next(words, "").split())
+    """See environment.cpu_flags."""
+    return cpu_flags()
 
 
 def is_fast_int8() -> bool:

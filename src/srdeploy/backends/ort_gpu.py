@@ -11,7 +11,8 @@ from typing import Any
 
 from srdeploy.backends.cuda import Cuda
 from srdeploy.backends.slots import CAPTURE_AT, Slot, Slots
-from srdeploy.backends.trt_build import BuildOptions, cache_folder, shape_of
+from srdeploy.backends.trt_build import BuildOptions, shape_of
+from srdeploy.environment import cache_folder
 from srdeploy.spec import ModelSpec
 
 CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from typing import Any
 from srdeploy.backends.cuda import Cuda
 from srdeploy.backends.engine_file import MAGIC, EngineFile, read_engine, write_engine
 from srdeploy.backends.trt import machine, precision_of, tensorrt
+from srdeploy.environment import cache_folder
 from srdeploy.errors import InputError, ModelError
 from srdeploy.extras import require
 from srdeploy.spec import ModelSpec
@@ -98,14 +98,6 @@ def build_engine(
     engine = EngineFile(spec, inputs, precision_of(plan), plan)
     write_engine(kept, engine)
     return engine, False
-
-
-def cache_folder() -> Path:
-    """Where engines and timings are kept: $SRDEPLOY_CACHE, or a folder among the user's caches."""
-    own = os.environ.get("SRDEPLOY_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "srdeploy"
 
 
 def slug(gpu: str) -> str:

@@ -59,6 +59,15 @@ def path_of(text: str, option: str) -> Path:
     return Path(text)
 
 
+def path_or_url_of(text: str, option: str) -> Path:
+    """The same where a URL may stand. Raises InputError for one of a kind that is not known or not installed."""
+    if "://" not in text:
+        return path_of(text, option)
+    from srdeploy import urls
+
+    return urls.path_of(text)
+
+
 def parse_time(text: str | None, option: str) -> float | None:
     """Seconds, or minutes and hours before them with colons, as 90, 1:30 or 0:01:30.5; anything else is wrong usage."""
     if text is None:

@@ -2,14 +2,23 @@
 
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Event, Thread
+from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from srdeploy.cli.answer import escaped
+
+if TYPE_CHECKING:
+    from srdeploy.cluster.worker import Doing, Hello
+
+_ASK_SECONDS = 1.0
+"""Between two looks at how far the workers are."""
 
 
 class _Shown:
@@ -61,6 +70,60 @@ class Progress(_Shown):
         rate = f"{speed:.1f} frames/s" if speed else ""
         so_far = f"{size / 1e6:.1f} MB" if size else ""
         self._bars.update(self._task, completed=done, total=expected, rate=rate, size=so_far)
+
+
+class ClusterProgress(_Shown):
+    """A line for all files and one for each worker, on standard error; nothing when quiet or where that is no terminal.
+
+    doing: asks the workers how far they are; see cluster.Cluster.
+    """
+
+    def __init__(self, files: int, doing: "Callable[[], list[tuple[Hello, Future[Doing]]]]", quiet: bool) -> None:
+        console = Console(stderr=True)
+        self._doing = doing
+        self._shown = console.is_terminal and not quiet
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not self._shown,
+            transient=True,
+        )
+        self._files = self._bars.add_task("files", total=files, text="")
+        self._workers: list[TaskID] = []
+        self._ended = Event()
+
+    def __enter__(self) -> Self:
+        if self._shown:
+            Thread(target=self._follow, daemon=True).start()
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._ended.set()
+        super().__exit__(*error)
+
+    def done(self, files: int) -> None:
+        """So many files are done."""
+        self._bars.update(self._files, completed=files)
+
+    def _follow(self) -> None:
+        began, total = monotonic(), 0
+        while not self._ended.wait(_ASK_SECONDS):
+            frames = 0
+            for number, (hello, answer) in enumerate(self._doing()):
+                if number == len(self._workers):
+                    self._workers.append(self._bars.add_task("", total=None, text=""))
+                try:
+                    doing = answer.result(timeout=_ASK_SECONDS)
+                except Exception:  # noqa: BLE001  (a worker that died: the pool sees to it)
+                    continue
+                frames += doing.frames
+                name = escaped(f"{hello.machine} {hello.device}: {doing.what or 'idle'}").replace("[", "\\[")
+                self._bars.update(self._workers[number], description=name, text=f"{doing.frames} frames")
+            total = max(total, frames)
+            self._bars.update(self._files, text=f"{total} frames, {total / (monotonic() - began):.1f} frames/s")
 
 
 class BuildProgress(_Shown):

@@ -1,17 +1,17 @@
 """`srdeploy run`: pictures, folders and videos, enlarged."""
 
-from collections.abc import Callable
-from functools import partial
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from srdeploy.cli.answer import error_line, expected_errors, note, print_json, say
-from srdeploy.cli.options import Backend, Device, Json, Precision, Threads, parse_tile, parse_time, path_of
+from srdeploy.cli.options import Backend, Device, Json, Precision, Threads, parse_tile, parse_time, path_or_url_of
 from srdeploy.errors import InputError
 
 if TYPE_CHECKING:
+    from srdeploy.asked import Asked
     from srdeploy.fit import Fit
     from srdeploy.jobs import Choices, Done, Failed, Job, Skipped
     from srdeploy.upscale import Upscaler
@@ -75,6 +75,14 @@ def run(
     keep_partial: Annotated[
         bool, typer.Option("--keep-partial", help="Keep the good part of a damaged video as <stem>.partial.<ext>.")
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="local|HOST:PORT",
+            help="On the machines of a Ray cluster; local begins one on this machine.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress, no notes; errors only.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -89,56 +97,31 @@ def run(
         raise typer.BadParameter("it goes with none of --json, --to, --start and --end", param_hint="--preview")
     if last is not None and last <= (first or 0):
         raise typer.BadParameter("it is not after --start", param_hint="--end")
+    if ray is not None and (shown is not None or "-" in (*inputs, out)):
+        raise typer.BadParameter("it goes neither with --preview nor with pipes", param_hint="--ray")
     if as_json and out == "-":
         raise typer.BadParameter("--json and -o - both want standard output", param_hint="--json")
     with expected_errors(as_json):
+        from srdeploy.asked import Asked
         from srdeploy.folders import plan_jobs
         from srdeploy.jobs import Choices
         from srdeploy.media import EncodeOptions
-        from srdeploy.upscale import open_upscaler
 
-        sources = [path_of(text, "INPUT") for text in inputs]
-        target = None if out is None else path_of(out, "-o")
-        fit = _fit(
-            model,
-            scale,
-            to,
-            partial(
-                open_upscaler,
-                backend=backend,
-                device=device,
-                precision=precision,
-                tile=tile_choice,
-                overlap=overlap,
-                threads=threads,
-            ),
-        )
-        if shown is not None:
-            _preview(sources, shown, fit.upscaler_for(1, 1), target, overwrite, deinterlace)
-            return
-        jobs = plan_jobs(sources, target, fit.label)
+        sources = [path_or_url_of(text, "INPUT") for text in inputs]
+        target = None if out is None else path_or_url_of(out, "-o")
+        asked = Asked(model, scale, to, backend, device, precision, tile_choice, overlap, threads)
         encode = EncodeOptions(codec=codec, crf=crf, preset=preset)
         choices = Choices(overwrite, resume, keep_partial, encode, max_pixels, first, last, deinterlace)
-        outcomes = _do(jobs, fit, choices, quiet)
-    _answer(outcomes, quiet, as_json)
-
-
-def _fit(
-    model: str | None, scale: int | None, to: str | None, open_upscaler: "Callable[..., Upscaler]"
-) -> "Fit[Upscaler]":
-    """The model at its scale, or with --to the scales of its family among which each source chooses."""
-    from srdeploy import zoo
-    from srdeploy.fit import Fit
-    from srdeploy.sizes import Target
-
-    size = None if to is None else Target.parse(to)
-    members = {} if size is None or scale is not None else zoo.family(model)
-    if members:
-        fit = Fit(lambda scale: open_upscaler(members[scale]), sorted(members), size)
-        fit.open_largest()  # what is wrong with the model, the device or the precision is said once, and first
-        return fit
-    upscaler = open_upscaler(model, scale=scale)
-    return Fit(lambda _: upscaler, (upscaler.scale,), size)
+        seconds = None
+        if ray is not None:
+            outcomes, seconds = _do_on_cluster(ray, asked, sources, target, choices, quiet)
+        else:
+            fit = asked.open()
+            if shown is not None:
+                _preview(sources, shown, fit.upscaler_for(1, 1), target, overwrite, deinterlace)
+                return
+            outcomes = _do(plan_jobs(sources, target, fit.label), fit, choices, quiet)
+    _answer(outcomes, seconds, quiet, as_json)
 
 
 def _preview(
@@ -161,8 +144,29 @@ def _do(jobs: "list[Job]", fit: "Fit[Upscaler]", choices: "Choices", quiet: bool
         )
 
 
-def _answer(outcomes: "list[Done | Skipped | Failed]", quiet: bool, as_json: bool) -> None:
-    """Say what was made, what was skipped and what failed; exit 1 if anything did."""
+def _do_on_cluster(
+    address: str, asked: "Asked", sources: list[Path], target: Path | None, choices: "Choices", quiet: bool
+) -> "tuple[list[Done | Skipped | Failed], float]":
+    """The outcomes, and the seconds in which all were made, several at once."""
+    from srdeploy.cli.progress import ClusterProgress
+    from srdeploy.cluster import open_cluster
+    from srdeploy.folders import plan_jobs
+
+    with open_cluster(address, asked) as cluster:
+        jobs = plan_jobs(sources, target, cluster.label)
+        started = time.perf_counter()
+        with ClusterProgress(len(jobs), cluster.doing, quiet) as progress:
+            outcomes = list(cluster.run_jobs(jobs, choices, lambda index, _: progress.done(index)))
+        for remark in () if quiet else cluster.notes:
+            note(f"note: {remark}")
+        return outcomes, time.perf_counter() - started
+
+
+def _answer(outcomes: "list[Done | Skipped | Failed]", seconds: float | None, quiet: bool, as_json: bool) -> None:
+    """Say what was made, what was skipped and what failed; exit 1 if anything did.
+
+    seconds: in which all was made; None = as many as the files took one by one.
+    """
     from srdeploy.jobs import Done, Failed, Skipped
 
     done = [o for o in outcomes if isinstance(o, Done)]
@@ -187,17 +191,17 @@ def _answer(outcomes: "list[Done | Skipped | Failed]", quiet: bool, as_json: boo
         print_json(document)
     elif not quiet and (done or skipped):
         answer = note if done and done[0].output == "-" else say
-        answer(_summary(done, skipped, failed))
+        answer(_summary(done, skipped, failed, seconds))
     if failed:
         raise typer.Exit(1)
 
 
-def _summary(done: "list[Done]", skipped: "list[Skipped]", failed: "list[Failed]") -> str:
+def _summary(done: "list[Done]", skipped: "list[Skipped]", failed: "list[Failed]", seconds: float | None) -> str:
     """One line: what was made, how fast, by what."""
     extra = "".join(f", {len(rest)} {word}" for rest, word in ((skipped, "skipped"), (failed, "failed")) if rest)
     if not done:
         return f"nothing made{extra}"
-    frames, seconds = sum(d.frames for d in done), sum(d.seconds for d in done)
+    frames, seconds = sum(d.frames for d in done), seconds or sum(d.seconds for d in done)
     what = f"{frames} frames" if len(done) == 1 and frames > 1 else f"{len(done)} of {len(done) + len(failed)} files"
     where = f"{done[0].output}: " if len(done) == 1 else ""
     if len(done) == 1 and frames == 1:

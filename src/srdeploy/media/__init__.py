@@ -20,6 +20,7 @@ __all__ = [
     "open_reader",
     "open_writer",
     "result_suffix",
+    "sniff",
 ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 from av.codec import Codec
 
+from srdeploy.environment import cpu_flags
 from srdeploy.errors import OutputError
 from srdeploy.media.base import PIPE, EncodeOptions
 from srdeploy.media.frames import PixelFormat
@@ -112,6 +113,9 @@ class Choice:
         if preset is not None:
             options[encoder.preset_option] = preset
         parameters = [options[encoder.hdr]] if encoder.hdr and encoder.hdr in options else []
+        if encoder.name == "libx264" and "avx512f" in cpu_flags():
+            # Its AVX-512 code for trees of macroblocks reads what nobody wrote: each run gives other bytes.
+            parameters.append("asm=AVX2")
         if encoder.name == "libx265" and asked.threads:
             parameters.append(f"pools={asked.threads}")
         if hdr and encoder.hdr:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from srdeploy import urls
 from srdeploy.errors import InputError
 from srdeploy.media.base import MAX_PIXELS
 
@@ -143,6 +144,8 @@ def result_suffix(path: Path) -> str:
 
 def _read(path: Path, size: int) -> bytes:
     try:
+        if urls.is_url(path):
+            return urls.head(path, size)
         if path.is_dir():
             raise InputError(f"{path} is a folder; type the name of a picture or a video in it")
         if path.exists() and not path.is_file():

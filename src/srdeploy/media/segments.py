@@ -3,15 +3,17 @@
 A work folder holds `manifest.jsonl` and one file of packets for each segment. The manifest's first line says what the
 bytes depend on; each further line is one closed segment: its file's name and SHA-256, and for each packet in
 decoding order its pts, duration, whether it is a key frame, and its size. A segment's line is written only when
-its file is safe on the disk; a line that is torn, or a file that is not as its line says, ends what counts.
+its file is safe on the disk; a line that is torn ends what counts, and a file that is not as its line says is no
+segment. Files are named by the segment's number: made on many machines, later ones may be closed before earlier ones.
 """
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,13 +49,14 @@ class Segment:
 class Segments:
     """The work folder of one result, held by one run at a time.
 
-    closed: the segments that are whole. The open one grows by `add` until `close_segment`.
+    The open segment, which follows those that are closed, grows by `add` until `close_segment`; `put` closes any.
     Raises OutputError when another run holds the folder, and OSError when the disk does not take what is written.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.closed: list[Segment] = []
+        self._closed: dict[int, Segment] = {}
+        self._next = 0
         self._settings = json.loads(json.dumps(settings))
         folder.mkdir(exist_ok=True)
         # Unbuffered, so that what a full disk refused is not written later.
@@ -69,9 +72,20 @@ class Segments:
         self.found: Mapping[str, Any] | None = self._read()
 
     @property
+    def closed(self) -> list[Segment]:
+        """The closed segments before which none is missing."""
+        numbers = itertools.takewhile(self._closed.__contains__, itertools.count())
+        return [self._closed[number] for number in numbers]
+
+    @property
     def frames(self) -> int:
-        """Frames in closed segments."""
-        return sum(len(segment.packets) for segment in self.closed)
+        """Frames in closed segments, later than a missing one or not."""
+        return sum(len(segment.packets) for segment in self._closed.values())
+
+    def length_of(self, number: int) -> int | None:
+        """How many frames the segment of that number, from 0 on, has; None when it is not closed."""
+        found = self._closed.get(number)
+        return None if found is None else len(found.packets)
 
     def differences(self) -> list[str]:
         """In which settings the work that was found here was made otherwise, such as "crf: 18 then, 20 now"."""
@@ -104,11 +118,12 @@ class Segments:
                 "same again, or leave --resume out to start anew"
             )
         if self.found is None or differences:
-            self.closed = []
+            self._closed = {}
             self._manifest.seek(0)
             self._manifest.truncate()
             self._append({"settings": self._settings})
-        kept = {_MANIFEST, *(segment.file for segment in self.closed)}
+        self._next = len(self.closed)
+        kept = {_MANIFEST, *(segment.file for segment in self._closed.values())}
         for path in self.folder.iterdir():
             if path.name not in kept:
                 path.unlink()
@@ -126,7 +141,7 @@ class Segments:
         """Make the open segment safe: its bytes, its name, then its line in the manifest."""
         if self._open is None:
             return
-        file = f"{len(self.closed):06}"
+        file = f"{self._next:06}"
         self._open.flush()
         os.fsync(self._open.fileno())
         self._open.close()
@@ -134,7 +149,19 @@ class Segments:
         (self.folder / "open").rename(self.folder / file)
         segment = Segment(file, self._hash.hexdigest(), tuple(self._packets))
         self._append({"file": file, "sha256": segment.sha256, "packets": segment.packets})
-        self.closed.append(segment)
+        self._closed[self._next] = segment
+        self._next += 1
+
+    def put(self, number: int, packets: Iterable[Packet]) -> None:
+        """Close the segment of that number, all of whose packets are given."""
+        self._next = number
+        for packet in packets:
+            self.add(packet)
+        self.close_segment()
+
+    def forget_rest(self) -> None:
+        """Keep only the segments before the one that would be closed next."""
+        self._closed = {number: segment for number, segment in self._closed.items() if number < self._next}
 
     def packets(self) -> Iterator[Packet]:
         """All packets of the closed segments, in decoding order. Raises OutputError when a file has changed."""
@@ -161,7 +188,7 @@ class Segments:
 
     def leave(self) -> None:
         """Let go of the folder, which stays when there is anything in it to go on with."""
-        if not self.closed:
+        if not self._closed:
             self.remove()
         else:
             self._close()
@@ -201,15 +228,20 @@ class Segments:
                 else:
                     packets = tuple(tuple(packet) for packet in record["packets"])
                     segment = Segment(record["file"], record["sha256"], packets)
-                    if _digest(self.folder / segment.file) != segment.sha256:
-                        break
-                    self.closed.append(segment)
-            except (ValueError, KeyError, TypeError, OSError):
+                    self._closed[int(segment.file)] = segment
+            except (ValueError, KeyError, TypeError):
                 break
             end += len(line)
         self._manifest.seek(end)
         self._manifest.truncate()
+        self._closed = {number: segment for number, segment in self._closed.items() if self._is_whole(segment)}
         return settings
+
+    def _is_whole(self, segment: Segment) -> bool:
+        try:
+            return _digest(self.folder / segment.file) == segment.sha256
+        except OSError:
+            return False
 
     def _append(self, record: Mapping[str, Any]) -> None:
         end = self._manifest.tell()

@@ -17,15 +17,13 @@ from srdeploy.media.base import DEFAULT_OPTIONS, EncodeOptions, check_place, one
 from srdeploy.media.kinds import VIDEO_SUFFIXES
 from srdeploy.media.limits import refuse_what_is_lost
 from srdeploy.media.matroska import set_display_size
+from srdeploy.media.segment_encoder import SEGMENT_FRAMES, SegmentEncoder, settings_of
 from srdeploy.media.segments import Packet, Segments
 from srdeploy.media.stream_copy import StreamCopy
 from srdeploy.media.video_reader import VideoReader
 from srdeploy.media.video_target import FORMATS, VideoTarget
 from srdeploy.media.whole import check_result
 from srdeploy.picture import Frame
-
-SEGMENT_FRAMES = 100
-"""Frames of one segment, each of which begins with a key frame. Players seek by those, and a stop costs as much."""
 
 
 class VideoWriter:
@@ -64,21 +62,13 @@ class VideoWriter:
         self._target = VideoTarget(path, like, (width, height), options)
         self.notes += refuse_what_is_lost(path, like, self._target.codec)
         self._try_container()
-        self._encoder: Any = None
-        self._durations: dict[int, int] = {}
+        self._encoder = SegmentEncoder(self._target)
         self._coarse = self._target.format in {"matroska", "webm", "mpegts"}
-        self._in_segment = 0
         self._done = False
         self._forgiving = False
-        settings = {
-            "source": like.identity(),
-            "segment": SEGMENT_FRAMES,
-            "result": path.suffix.lower(),
-            "video": self._target.settings(),
-            **(key or {}),
-        }
+        self.settings = settings_of(self._target, like, key or {})
         with self._errors():
-            self._segments = Segments(work_folder(path), settings)
+            self._segments = Segments(work_folder(path), self.settings)
         try:
             self._go_on(must_go_on)
         except BaseException:
@@ -89,7 +79,8 @@ class VideoWriter:
         segments = self._segments
         with self._errors():
             segments.go_on(self.path, must)
-        self.begun, self.size = segments.frames, segments.size
+        self.begun = sum(len(segment.packets) for segment in segments.closed)
+        self.size = segments.size
         if self.begun:
             self._like.go_on(self.begun, segments.last_pts)
             self.notes.append(f"{self.begun} frames were there already, from a run that was stopped")
@@ -107,7 +98,6 @@ class VideoWriter:
             error = InputError()
             raise
         finally:
-            self._encoder = None
             if self._done or isinstance(error, InputError) or not self.kept():
                 self._segments.remove()
             else:
@@ -115,20 +105,20 @@ class VideoWriter:
 
     def write(self, frame: Frame) -> None:
         """Encode one frame. Raises ValueError when its size is not the writer's, OutputError when the disk is full."""
-        image = self._target.image(frame)
-        ticks = 90_000 if self._target.format == "mpegts" else 1000
-        if self._coarse and (frame.pts * self._like.time_base * ticks).denominator != 1:
-            self._coarse = False
-            unit = "the millisecond" if ticks == 1000 else "1/90000 s"
-            self.notes.append(f"{self.path.suffix} keeps times to {unit}; those of the source are finer")
-        self._durations[frame.pts] = frame.duration
         with self._errors():
-            if self._encoder is None:
-                self._encoder = self._target.encoder()
-            self._keep(self._encoder.encode(image))
-            self._in_segment += 1
-            if self._in_segment == SEGMENT_FRAMES:
+            for packet in self._counted(self._encoder.encode(frame)):
+                self._segments.add(packet)
+            if self._encoder.frames == SEGMENT_FRAMES:
                 self._close_segment()
+
+    def length_of(self, number: int) -> int | None:
+        """How many frames the segment of that number, from 0 on, has; None when it is not there."""
+        return self._segments.length_of(number)
+
+    def put(self, number: int, packets: list[Packet]) -> None:
+        """Take a whole segment that was encoded elsewhere, with these `settings`; any order will do."""
+        with self._errors():
+            self._segments.put(number, self._counted(packets))
 
     def finish(self) -> None:
         """Join all and give it its name, if that is not done yet; see base.Writer."""
@@ -139,6 +129,7 @@ class VideoWriter:
         """Finish with the frames so far and what was copied to their end; see base.Writer."""
         with self._errors():
             self._close_segment()
+        self._segments.forget_rest()
         if not self._segments.frames:
             return None
         path = partial_path(self.path)
@@ -152,18 +143,19 @@ class VideoWriter:
         return self._segments.frames if self._like.carried is None else 0
 
     def _close_segment(self) -> None:
-        if self._encoder is None:
-            return
-        self._keep(self._encoder.encode(None))
-        self._encoder = None
-        self._in_segment = 0
+        for packet in self._counted(self._encoder.end()):
+            self._segments.add(packet)
         self._segments.close_segment()
 
-    def _keep(self, packets: list[Any]) -> None:
+    def _counted(self, packets: list[Packet]) -> Iterator[Packet]:
         for packet in packets:
-            self.size += packet.size
-            duration = self._durations.pop(packet.pts, 0)
-            self._segments.add(Packet(packet.pts, duration, packet.is_keyframe, bytes(packet)))
+            self.size += len(packet.data)
+            ticks = 90_000 if self._target.format == "mpegts" else 1000
+            if self._coarse and (packet.pts * self._like.time_base * ticks).denominator != 1:
+                self._coarse = False
+                unit = "the millisecond" if ticks == 1000 else "1/90000 s"
+                self.notes.append(f"{self.path.suffix} keeps times to {unit}; those of the source are finer")
+            yield packet
 
     def _try_container(self) -> None:
         """Refuse now what the container could not hold in the end."""
