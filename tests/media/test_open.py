@@ -91,3 +91,12 @@ def test_pictures_take_no_codec_and_never_replace_their_source(tmp_path: Path) -
     (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
     with pytest.raises(OutputError, match="source itself"):
         open_writer(tmp_path / "link.png", reader, 8, 8)
+
+
+def test_frames_larger_than_asked_for_are_refused(tmp_path: Path) -> None:
+    clip = Path(__file__).parents[2] / "samples" / "clip.mp4"
+    animation(tmp_path / "a.gif", 3)
+    for path, pixels in ((clip, 480 * 270), (tmp_path / "a.gif", 64)):
+        open_reader(path, max_pixels=pixels).close()
+        with pytest.raises(InputError, match=f"more than {pixels - 1};.*--max-pixels {pixels}"):
+            open_reader(path, max_pixels=pixels - 1)

@@ -49,7 +49,7 @@ def run(
         ),
     ] = None,
     max_pixels: Annotated[
-        int, typer.Option("--max-pixels", min=1, help="Larger pictures are refused before they are decoded.")
+        int, typer.Option("--max-pixels", min=1, help="Larger pictures and frames are refused before they are decoded.")
     ] = 1 << 28,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on: results that exist are kept and skipped.")] = False,

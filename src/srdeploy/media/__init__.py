@@ -35,22 +35,19 @@ def open_reader(
 ) -> Reader:
     """Open a picture, an animation or a video, told apart by content.
 
-    threads: the decoder's (None = one for each core). max_pixels: larger pictures are refused. target: where the result
-    will go; an animated PNG is read as a video for one that is no picture. start, end: seconds between which frames of
-    a video are read. deinterlace: interlaced frames of a video become progressive ones. PIPE is standard input.
+    threads: the decoder's (None = one for each core). max_pixels: larger pictures and frames are refused.
+    target: where the result will go; an animated PNG is read as a video for one that is no picture. start, end: seconds
+    between which frames of a video are read. deinterlace: interlaced frames of a video become progressive ones. PIPE is
+    standard input.
     Raises InputError when the file is missing, empty, damaged, or neither.
     """
     if path == PIPE or is_sequence(path):
-        from srdeploy.media.video_reader import VideoReader
-
-        return VideoReader(path, threads, start, end, deinterlace)
+        return _video(path, threads, max_pixels, start, end, deinterlace)
     kind = sniff(path)
     if kind == "apng" and target is not None and target.suffix.lower() in VIDEO_SUFFIXES:
         kind = "video"
     if kind == "video":
-        from srdeploy.media.video_reader import VideoReader
-
-        return VideoReader(path, threads, start, end, deinterlace)
+        return _video(path, threads, max_pixels, start, end, deinterlace)
     if start is not None or end is not None:
         raise InputError(f"{path} is no video, and --start and --end are for videos; leave them out")
     if kind in ("apng", "awebp"):
@@ -60,6 +57,21 @@ def open_reader(
     from srdeploy.media.pictures import PictureReader
 
     return PictureReader(path, max_pixels)
+
+
+def _video(
+    path: Path, threads: int | None, max_pixels: int, start: float | None, end: float | None, deinterlace: bool
+) -> Reader:
+    from srdeploy.media import headers
+    from srdeploy.media.video_reader import VideoReader
+
+    reader = VideoReader(path, threads, start, end, deinterlace)
+    try:
+        headers.check_size(path, reader.width, reader.height, max_pixels)
+    except InputError:
+        reader.close()
+        raise
+    return reader
 
 
 def open_writer(

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 
 from srdeploy.errors import OutputError
-from srdeploy.media import headers, tiff
+from srdeploy.media import headers, large, tiff
 from srdeploy.media.decode import EXIF, ICC, XMP, XMP_IN_JPEG, reason
 from srdeploy.media.kinds import PICTURE_SUFFIXES
 from srdeploy.media.quiet import captured_stderr
@@ -80,12 +80,25 @@ def format_of(path: Path) -> Format:
     return found
 
 
-def encode(path: Path, picture: Picture) -> bytes:
-    """The file of one picture, in the format that the suffix of `path` names. Raises OutputError."""
+def write_to(file: BinaryIO, path: Path, picture: Picture) -> None:
+    """Write what `encode` gives; of a large PNG without any copy of it in memory."""
+    size = picture.width, picture.height
+    if format_of(path).extension == ".png" and picture.planes[0].size > large.LARGE and picture.depth in (8, 16):
+        large.write_png(file, picture, lambda small: encode(path, small, size))
+    else:
+        file.write(encode(path, picture))
+
+
+def encode(path: Path, picture: Picture, size: tuple[int, int] | None = None) -> bytes:
+    """The file of one picture, in the format that the suffix of `path` names. Raises OutputError.
+
+    size: width and height that EXIF is to say, where they are not the picture's own.
+    """
     form = format_of(path)
     exif = picture.exif
     if exif is not None:
-        sides = {tiff.PIXELS_ACROSS: picture.width, tiff.PIXELS_DOWN: picture.height}
+        width, height = size or (picture.width, picture.height)
+        sides = {tiff.PIXELS_ACROSS: width, tiff.PIXELS_DOWN: height}
         exif = tiff.patched_exif(exif, sides)
     blocks: dict[int, bytes] = {}
     if form.metadata and form.extension != ".tiff":

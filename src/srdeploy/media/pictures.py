@@ -10,7 +10,7 @@ from srdeploy.atomic import atomic
 from srdeploy.errors import InputError, OutputError
 from srdeploy.media.base import MAX_PIXELS, Finishing, check_place, part_path
 from srdeploy.media.decode import decode, page_count
-from srdeploy.media.encode import encode, format_of, lost, takes_icc, tiff_page
+from srdeploy.media.encode import format_of, lost, takes_icc, tiff_page, write_to
 from srdeploy.media.kinds import read_bytes
 from srdeploy.picture import Frame, Picture
 
@@ -35,8 +35,8 @@ def write_picture(path: Path | str, picture: Picture) -> None:
     """
     path = Path(path)
     check_picture_target(path, picture.width, picture.height, picture)
-    with atomic(path) as part:
-        part.write_bytes(encode(path, picture))
+    with atomic(path) as part, part.open("wb") as file:
+        write_to(file, path, picture)
 
 
 def check_picture_target(path: Path, width: int, height: int, picture: Picture) -> None:
@@ -118,7 +118,7 @@ class PictureWriter(Finishing):
             if self._file is None:
                 self._file = self._part.open("xb")
             if self._pages == 1:
-                self._file.write(encode(self.path, picture))
+                write_to(self._file, self.path, picture)
             else:
                 self._write_page(self._file, picture)
         except OSError as error:
