@@ -91,3 +91,8 @@ def test_pictures_take_no_codec_and_never_replace_their_source(tmp_path: Path) -
     (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
     with pytest.raises(OutputError, match="source itself"):
         open_writer(tmp_path / "link.png", reader, 8, 8)
+
+
+def test_a_limit_of_any_size_takes_no_memory(samples: Path) -> None:
+    reader = open_reader(samples / "owl.png", max_pixels=1 << 60)
+    reader.close()
