@@ -22,6 +22,9 @@ from srdeploy.upscale import Upscaler
 OnFrame = Callable[[int, int | None, int], None]
 """Told how many frames are done, how many there will be (None = not known) and how many bytes they have so far."""
 
+LARGEST_SCALE = 16
+"""Of any network: a whole result is not refused for more pixels than a source may have."""
+
 _GO_ON = "to go on type the same again with --resume"
 
 
@@ -311,7 +314,8 @@ def _is_done(source: Path, output: Path, choices: Choices) -> bool:
         refuse_special(output)
     if urls.exists(output) and not choices.overwrite:
         if choices.resume:
-            return urls.is_url(output) or is_whole(output)  # one that was cut off since is made again
+            # One that was cut off since is made again.
+            return urls.is_url(output) or is_whole(output, LARGEST_SCALE**2 * choices.max_pixels)
         raise OutputError(f"{output} exists already; type --overwrite to replace it, or another -o")
     part = partial_path(output)
     # Said now, since after hours of work there would be no place for what was made.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -253,3 +254,11 @@ def test_everything_in_the_odd_folder(run: Run, shared: Path, tmp_path: Path) ->
     assert again["outputs"] == []
     assert len(again["skipped"]) == len(before)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+
+
+def test_a_result_larger_than_sources_may_be_is_whole(run: Run, small: Any, tmp_path: Path) -> None:
+    small.save(tmp_path / "a.png")
+    result = tmp_path / "big.png"
+    cv2.imwrite(str(result), np.zeros((16400, 16400), np.uint8))
+    code, answer = run(tmp_path / "a.png", "-o", result, "--resume")
+    assert (code, answer["outputs"], len(answer["skipped"])) == (0, [], 1)

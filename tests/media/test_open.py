@@ -100,3 +100,8 @@ def test_frames_larger_than_asked_for_are_refused(tmp_path: Path) -> None:
         open_reader(path, max_pixels=pixels).close()
         with pytest.raises(InputError, match=f"more than {pixels - 1};.*--max-pixels {pixels}"):
             open_reader(path, max_pixels=pixels - 1)
+
+
+def test_a_limit_of_any_size_takes_no_memory(samples: Path) -> None:
+    reader = open_reader(samples / "owl.png", max_pixels=1 << 60)
+    reader.close()

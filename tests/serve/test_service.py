@@ -3,12 +3,15 @@
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +47,11 @@ class Service:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
+
+    def memory(self, field: str = "VmRSS") -> int:
+        """Megabytes of the service: VmRSS now, VmHWM at most so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split(f"{field}:")[1].split()[0]) // 1024
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -84,6 +92,17 @@ def _by_run(source: Path, result: Path, *options: str) -> bytes:
     return result.read_bytes()
 
 
+def _bomb() -> bytes:
+    """A PNG of 100 million black pixels in some hundred kilobytes."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    head = struct.pack(">IIBBBBB", 10_000, 10_000, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes(10_000 * 10_001))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
 def test_many_clients_get_what_run_makes(start: Callable[..., Service], small: Path, tmp_path: Path) -> None:
     service, source = start("--queue", "16"), small.read_bytes()
     expected = {
@@ -96,7 +115,12 @@ def test_many_clients_get_what_run_makes(start: Callable[..., Service], small: P
         return model, service.ask(f"/v1/upscale?model={model}", source)
 
     with ThreadPoolExecutor(16) as clients:
-        answers = list(clients.map(one, range(500 if LONG else 60)))
+        answers = list(clients.map(one, range(60)))
+        before = service.memory()
+        answers += clients.map(one, range(60, 500 if LONG else 120))
+    after, peak = service.memory(), service.memory("VmHWM")
+    print(f"{len(answers)} answers; {before} MB after 60 of them, {after} MB after all, {peak} MB at most")  # noqa: T201
+    assert after < before + 50
     assert all(status == 200 and body == expected[model] for model, (status, body) in answers)
     assert service.end() == 0
     assert list(service.folder.iterdir()) == []
@@ -107,11 +131,13 @@ def test_malformed_uploads_are_the_clients_errors(
 ) -> None:
     service, rng = start("--max-upload", "1"), np.random.default_rng(9)
     good = small.read_bytes()
-    uploads = [b"", b"hello", b"\0" * 2_000_000, (samples / "clip.mp4").read_bytes()[:3000]]
+    uploads = [b"", b"hello", b"\0" * 2_000_000, (samples / "clip.mp4").read_bytes()[:3000], _bomb()]
     for _ in range(200 if LONG else 20):
         cut = good[: int(rng.integers(1, len(good) - 20))]
-        uploads += [cut, rng.bytes(int(rng.integers(1, 4000)))]
+        huge = good[:16] + rng.bytes(8) + good[24:]
+        uploads += [cut, rng.bytes(int(rng.integers(1, 4000))), huge]
     statuses = Counter(service.ask("/v1/upscale", upload)[0] for upload in uploads)
+    print(f"{len(uploads)} malformed uploads: {dict(statuses)}; {service.memory('VmHWM')} MB at most")  # noqa: T201
     assert set(statuses) <= {400, 413, 422}, statuses
     assert service.ask("/v1/upscale?model=../../etc/passwd", good)[0] == 422
     assert (
@@ -122,6 +148,24 @@ def test_malformed_uploads_are_the_clients_errors(
     _, body = service.ask("/v1/upscale", b"hello")
     assert str(service.folder) not in body.decode() and "upload" in json.loads(body)["error"]
     assert service.ask("/v1/upscale", good)[1] == _by_run(small, tmp_path / "x4.png")
+
+
+def test_lengths_that_lie(start: Callable[..., Service], small: Path) -> None:
+    service, good = start("--max-upload", "1"), small.read_bytes()
+    host, port = service.address.removeprefix("http://").split(":")
+    for length, status in ((1 << 40, b" 413 "), (-5, b" 400 "), (len(good) + 1000, None)):
+        with socket.create_connection((host, int(port)), timeout=60) as client:
+            client.sendall(b"POST /v1/upscale HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % length)
+            client.sendall(good)
+            if status is not None:
+                assert status in client.recv(4096).split(b"\r\n")[0]
+    for _ in range(600):
+        if not any(path.is_file() for path in service.folder.rglob("*")):
+            break
+        time.sleep(0.05)
+    assert not [path for path in service.folder.rglob("*") if path.is_file()], "an upload that broke off is kept"
+    assert service.ask("/v1/upscale", good)[0] == 200
+    assert service.end() == 0
 
 
 def test_a_full_queue_says_429(start: Callable[..., Service], samples: Path) -> None:

@@ -137,10 +137,11 @@ def claimed_pixels(path: Path) -> int | None:
     return None if size is None else size[0] * size[1]
 
 
-def is_whole(path: Path) -> bool:
+def is_whole(path: Path, max_pixels: int = MAX_PIXELS) -> bool:
     """Whether a result of an earlier run is all there: a picture is decoded, a video's packets are counted.
 
     Numbered pictures are when they follow each other without a gap, and none of them waits for its name.
+    max_pixels: what claims more is none of ours.
     """
     try:
         if is_sequence(path):
@@ -149,7 +150,7 @@ def is_whole(path: Path) -> bool:
             from srdeploy.media.containers import is_whole_video
 
             return is_whole_video(path)
-        reader = open_reader(path)
+        reader = open_reader(path, max_pixels=max_pixels)
         try:
             return sum(1 for _ in reader) == reader.frames
         finally:

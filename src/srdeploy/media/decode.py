@@ -166,9 +166,9 @@ def _pixels(path: Path, data: bytes, kind: str, page: int) -> tuple[Pixels, dict
     except cv2.error as error:
         raise InputError(f"{path} cannot be read: {reason([error.err or ''])}; fetch or make it again") from None
     # libjpeg fills what is missing with gray and only says so.
-    cut = any("premature end" in line.lower() or "bad Huffman" in line for line in chatter)
+    cut = [line for line in chatter if "premature end" in line.lower() or "bad Huffman" in line]
     if pixels is None or cut:
-        raise InputError(f"{path} is damaged or cut off ({kind}: {reason(chatter)}); fetch or make it again")
+        raise InputError(f"{path} is damaged or cut off ({kind}: {reason(cut or chatter)}); fetch or make it again")
     return pixels, found
 
 

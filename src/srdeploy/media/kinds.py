@@ -1,5 +1,6 @@
 """What a file is, by its first bytes and not by its name, and which suffix its result gets."""
 
+import os
 from pathlib import Path
 
 from srdeploy import urls
@@ -151,7 +152,8 @@ def _read(path: Path, size: int) -> bytes:
         if path.exists() and not path.is_file():
             raise InputError(f"{path} is not a regular file; type the name of a picture or a video")
         with path.open("rb") as file:
-            data = file.read(size)
+            # Python takes memory for all that is asked before it reads.
+            data = file.read(min(size, max(_HEAD, os.fstat(file.fileno()).st_size + 1)))
     except FileNotFoundError:
         raise InputError(f"there is no file {path}; type the path of a picture or a video") from None
     except OSError as error:
