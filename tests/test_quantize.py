@@ -75,7 +75,8 @@ def test_what_ships_in_int8_is_the_default(name: str, tmp_path: Path) -> None:
         pytest.skip(f"{name} does not ship in int8")
     made = export(name, ("int8",), False, tmp_path)
     assert [file.path.read_bytes() for file in made.files[1:]] == [path.read_bytes() for path in shipped]
-    assert [note.partition(" of ")[0] for note in made.notes] == ["int8 is what ships", "int8-trt is what ships"]
+    said = [note.partition(" of ")[0] for note in made.notes if note.startswith("int8")]
+    assert said == ["int8 is what ships", "int8-trt is what ships"]
 
 
 @pytest.mark.usefixtures("torchless")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -236,10 +236,11 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
 
-    def fail(self: Path, data: bytes) -> int:
+    def fail(file: BinaryIO, path: Path, picture: Picture) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", fail)
+    monkeypatch.setattr("srdeploy.media.pictures.write_to", fail)
     with pytest.raises(OutputError, match="No space left"):
         write_picture(path, Picture("rgb", (smooth(),)))
     assert path.read_bytes() == b"old"
