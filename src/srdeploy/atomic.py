@@ -4,7 +4,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from srdeploy.errors import OutputError
@@ -42,3 +42,24 @@ def atomic(path: Path, advice: str = "") -> Iterator[Path]:
         raise OutputError(f"cannot write {path}: {error.strerror or error}{advice}") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def result_folder(folder: Path) -> Iterator[None]:
+    """Make a folder for a result; when there is none in the end, what was made and stayed empty is removed again."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        try:
+            with suppress(FileExistsError):  # another job may have removed it in between
+                folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            file = next((p for p in (folder, *folder.parents) if os.path.lexists(p) and not p.is_dir()), None)
+            reason = error.strerror or error if file is None else f"{file} is no folder"
+            raise OutputError(f"cannot make the folder {folder}: {reason}; type another -o") from None
+        yield
+    except BaseException:
+        for path in made:
+            with suppress(OSError):  # not empty: others' results are in it
+                path.rmdir()
+        raise

@@ -50,7 +50,7 @@ def plan_jobs(inputs: Iterable[Path], out: Path | None, label: str) -> list[Job]
     jobs: list[Job] = []
     for path in given:
         if urls.is_dir(path):
-            jobs += _walk(path, out or path.resolve().with_name(f"{path.resolve().name}_{label}"))
+            jobs += _walk(path, out or urls.resolved(path).with_name(f"{urls.resolved(path).name}_{label}"))
         elif one_file and out is not None:
             jobs.append(Job(path, out))
         else:
@@ -60,14 +60,14 @@ def plan_jobs(inputs: Iterable[Path], out: Path | None, label: str) -> list[Job]
 
 
 def _names_a_file(out: Path) -> bool:
-    return out == PIPE or (not urls.is_dir(out) and out.suffix != "")
+    return out == PIPE or (not urls.is_dir(out) and (out.suffix != "" or urls.exists(out)))
 
 
 def _walk(folder: Path, out: Path) -> Iterator[Job]:
-    if out.resolve() == folder.resolve():
+    if urls.resolved(out) == urls.resolved(folder):
         raise OutputError(f"the results of the folder {folder} would go into itself; type -o with another folder")
     # Results of an earlier run into a folder inside this one are no sources.
-    own = out.resolve() if folder.resolve() in out.resolve().parents else None
+    own = urls.resolved(out) if urls.resolved(folder) in urls.resolved(out).parents else None
     closed: list[Job] = []
 
     def refused(error: OSError) -> None:
@@ -77,7 +77,7 @@ def _walk(folder: Path, out: Path) -> Iterator[Job]:
     found = False
     for here, folders, names in urls.walk(folder, refused):
         folders[:] = sorted(name for name in folders if not _WORK.fullmatch(name))
-        if own is not None and own in (here.resolve(), *here.resolve().parents):
+        if own is not None and own in (urls.resolved(here), *urls.resolved(here).parents):
             continue
         sources = [here / name for name in sorted(names) if is_media(Path(name)) and not _PART.fullmatch(name)]
         found = found or bool(sources)
@@ -101,13 +101,13 @@ def _mirrored(sources: list[Path], folder: Path, out: Path) -> Iterator[Job]:
 
 def _refuse_clashes(jobs: list[Job]) -> Iterator[Job]:
     seen: dict[Path, Path] = {}
-    sources = {job.input.resolve() for job in jobs}
+    sources = {urls.resolved(job.input) for job in jobs}
     for job in jobs:
         if job.refused is not None or PIPE in (job.input, job.output):
             yield job
             continue
-        key = job.output.resolve()
-        if key == job.input.resolve():
+        key = urls.resolved(job.output)
+        if key == urls.resolved(job.input):
             yield replace(job, refused=f"the result of {job.input} would replace it; type another -o")
         elif key in sources:
             yield replace(

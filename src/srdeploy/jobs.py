@@ -1,15 +1,16 @@
 """One thing that `run` has to do: a source and its result, done whole or reported; nothing is overwritten unasked."""
 
 import hashlib
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from srdeploy import urls
+from srdeploy.atomic import result_folder
 from srdeploy.errors import InputError, OutputError, SrdeployError
 from srdeploy.fit import Fit
 from srdeploy.media import VIDEO_SUFFIXES, EncodeOptions, is_whole, open_reader, open_writer
@@ -276,10 +277,13 @@ def write_whole(writer: Writer, fill: Callable[[], int], choices: Choices) -> in
 
     What stays of a result that is stopped is said in the error.
     """
+    taken = os.path.lexists(writer.path)
     try:
         with writer:
             try:
                 frames = fill()
+                if not taken and os.path.lexists(writer.path) and not choices.overwrite:
+                    raise OutputError(f"{writer.path} was made by another meanwhile; move it away, or type --overwrite")
                 writer.finish()
                 return frames
             except InputError as error:
@@ -318,26 +322,9 @@ def _is_done(source: Path, output: Path, choices: Choices) -> bool:
             return urls.is_url(output) or is_whole(output, LARGEST_SCALE**2 * choices.max_pixels)
         raise OutputError(f"{output} exists already; type --overwrite to replace it, or another -o")
     part = partial_path(output)
+    if choices.keep_partial and not urls.is_url(output):
+        refuse_special(part)
     # Said now, since after hours of work there would be no place for what was made.
     if choices.keep_partial and urls.exists(part) and not choices.overwrite:
         raise OutputError(f"{part} exists already; type --overwrite to replace it, or move it away")
     return False
-
-
-@contextmanager
-def result_folder(folder: Path) -> Iterator[None]:
-    """Make a folder for a result; when there is none in the end, what was made and stayed empty is removed again."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        try:
-            with suppress(FileExistsError):  # another job may have removed it in between
-                folder.mkdir(parents=True, exist_ok=True)
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot make the folder {folder}: {error.strerror or error}; type another -o") from None
-        yield
-    except BaseException:
-        for path in made:
-            with suppress(OSError):  # not empty: others' results are in it
-                path.rmdir()
-        raise

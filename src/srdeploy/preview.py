@@ -1,5 +1,6 @@
 """One frame of a video as it would be, beside what bicubic makes of it: worth a look before a run of hours."""
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ def preview(
     frame, OutputError when the picture exists and is not to be overwritten.
     """
     path = out or source.with_name(f"{source.stem}_x{upscaler.scale}.preview.png")
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path} exists already; type --overwrite to replace it, or another -o")
     whole = open_reader(source, deinterlace=deinterlace)
     frames = whole.frames

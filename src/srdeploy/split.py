@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from srdeploy import urls
+from srdeploy.atomic import result_folder
 from srdeploy.errors import DeviceError, InputError
 from srdeploy.fit import Fit
 from srdeploy.jobs import (
@@ -24,7 +25,6 @@ from srdeploy.jobs import (
     answer_of,
     key_of,
     on_this_machine,
-    result_folder,
     source_of,
     write_whole,
 )

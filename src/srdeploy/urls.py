@@ -50,9 +50,15 @@ def is_url(path: Path) -> bool:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything at a path. Raises InputError when what is behind a URL cannot be reached."""
+    """Whether there is anything at a path, be it a link to nothing. Raises InputError when a URL cannot be reached."""
     with _errors(path):
-        return path.exists()
+        return path.exists() if is_url(path) else os.path.lexists(path)
+
+
+def resolved(path: Path) -> Path:
+    """Where a path leads, absolute and with all links followed; where they lead in circles, as far as they go."""
+    # Path.resolve raises RuntimeError for a circle before Python 3.13.
+    return path.resolve() if is_url(path) else Path(os.path.realpath(path))
 
 
 def is_dir(path: Path) -> bool:

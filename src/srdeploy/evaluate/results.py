@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +95,7 @@ def write_csv(path: Path, results: Sequence[Evaluation], overwrite: bool = False
 def check_csv(path: Path, overwrite: bool) -> None:
     """Raise OutputError when `path` cannot be written, or exists and is not to be overwritten."""
     check_place(path)
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path} exists already; type --overwrite to replace it, or another --csv")
 
 

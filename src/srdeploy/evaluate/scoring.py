@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from srdeploy import urls
 from srdeploy.errors import ModelError, OutputError
 from srdeploy.evaluate.measures import DEFAULT, Measures, Pair
 from srdeploy.evaluate.pictures import Rgb, pictures_in, rgb_of
@@ -80,7 +81,7 @@ def _check_save(save: Save, data: Path, names: Sequence[str]) -> None:
     folder = save.folder
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"cannot save into {folder}: it is a file; type --save with a folder")
-    if folder.resolve().is_relative_to(data.resolve()):
+    if urls.resolved(folder).is_relative_to(urls.resolved(data)):
         raise OutputError(f"cannot save into {folder}: the pictures to measure are in there; type another --save")
     for double in (name for name, times in Counter(names).items() if times > 1):
         raise OutputError(f"cannot save: two pictures in {data} are named {double}; rename one")

@@ -1,5 +1,6 @@
 """The two ends of a stream: readers give frames, writers take them."""
 
+import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -136,7 +137,17 @@ def partial_path(path: Path) -> Path:
 
 
 def refuse_special(path: Path) -> None:
-    """Raise OutputError for a pipe, a device or a socket: renaming the result into its place would destroy it."""
+    """Raise OutputError for a pipe, a device or a socket: renaming the result into its place would destroy it.
+
+    And for a name that the file system does not take: too long, or in a folder that may not be searched.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        advice = "a shorter name" if error.errno == errno.ENAMETOOLONG else "another path"
+        raise OutputError(f"cannot write {path}: {error.strerror}; type {advice}") from None
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OutputError(f"cannot write {path}: it is a pipe or a device, not a file; type -o with the name of a file")
 
@@ -150,9 +161,11 @@ def check_place(path: Path) -> None:
     if path.is_dir():
         raise OutputError(f"cannot write {path}: it is a folder; type the name of a file")
     if not path.parent.is_dir():
+        if os.path.lexists(path.parent):
+            raise OutputError(f"cannot write {path}: {path.parent} is no folder; type another path")
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"cannot write {path}: the folder {path.parent} is not writable; type -o with another one")
+        raise OutputError(f"cannot write {path}: the folder {path.parent} is not writable; type another path")
 
 
 def part_path(path: Path) -> Path:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from srdeploy.errors import InputError
+from srdeploy.media.kinds import VIDEO_SUFFIXES
 
 RATE = 25
 """Pictures a second; their files do not say."""
@@ -13,8 +14,9 @@ _NUMBER = re.compile(r"%(?:0(\d))?d")
 
 
 def is_sequence(path: Path) -> bool:
-    """Whether a name stands for numbered files, and is not that of a file itself."""
-    return len(_NUMBER.findall(path.name)) == 1 and path.name.count("%") == 1 and not path.exists()
+    """Whether a name stands for numbered pictures, and is not that of a file itself."""
+    numbered = len(_NUMBER.findall(path.name)) == 1 and path.name.count("%") == 1
+    return numbered and path.suffix.lower() not in VIDEO_SUFFIXES and not path.exists()
 
 
 def files_of(path: Path) -> list[Path]:

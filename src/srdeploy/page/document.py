@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ def write_page(path: Path, pairs: Iterable[Pair], names: tuple[str, str], overwr
     names: what the two sides are called. Raises OutputError when it cannot be written or is there already, and what
     reading the pairs raises.
     """
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path} exists already; type --overwrite to replace it, or -o with another name")
     check_place(path)
     shown: list[Pair] = []
