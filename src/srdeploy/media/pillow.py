@@ -44,6 +44,13 @@ def decode(path: Path, data: bytes, kind: str, max_pixels: int, notes: list[str]
     return _beside(picture, info)
 
 
+def from_cmyk(path: Path, pixels: Pixels, profile: bytes | None, notes: list[str]) -> Picture:
+    """A picture of rows x columns x 4 bytes of CMYK, by its profile."""
+    with guarded(path, "tiff"):
+        image = Image.frombytes("CMYK", (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
+        return _picture(np.asarray(_rgb(image, profile, path, notes)))
+
+
 def with_avif_metadata(path: Path, data: bytes, picture: Picture) -> Picture:
     """The picture with the ICC profile, EXIF (its turn and mirror included) and XMP of the AVIF file."""
     with opened(path, data, "avif") as image:
