@@ -1,4 +1,5 @@
-"""PAM, whose colours OpenCV swaps, and BMPs whose channels lie behind masks, most of which nobody else reads."""
+"""What OpenCV reads wrongly: PAM (its colours are swapped), PNM of an odd MAXVAL (its samples are not stretched), BMP
+with channels behind masks (its bits are filled with zeros)."""
 
 import re
 import struct
@@ -12,13 +13,38 @@ from srdeploy.picture import Pixels
 _PAM_HEAD = re.compile(rb"P7\n(.*?)^ENDHDR[ \t\r]*\n", re.DOTALL | re.MULTILINE)
 _PAM_FIELD = re.compile(rb"^(WIDTH|HEIGHT|DEPTH|MAXVAL|TUPLTYPE)[ \t]+(\S+)[ \t\r]*$", re.MULTILINE)
 _PAM_TUPLES = {b"BLACKANDWHITE": 1, b"GRAYSCALE": 1, b"RGB": 3}
+_PNM_HEAD = re.compile(rb"P([2356])(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,5})\s")
 
 
-def pam(path: Path, data: bytes) -> Pixels:
-    """Rows x columns x channels of a PAM (Netpbm's pam(5)), alpha last, as 8 bits or, of a MAXVAL above 255, 16.
+def read(path: Path, data: bytes, kind: str) -> Pixels | None:
+    """Rows x columns x channels of such a file, alpha last, as 8 or 16 bits; None for all that OpenCV reads rightly.
 
-    Raises InputError when it is damaged, cut off, or its tuples are neither gray nor RGB, with alpha or without.
+    Raises InputError when it is damaged or cut off, or a PAM of neither gray nor RGB.
     """
+    if kind == "pam":
+        return _pam(path, data)
+    if kind == "pnm" and (head := _PNM_HEAD.match(data[:65536])) and int(head[4]) not in (255, 65535):
+        return _pnm(path, data, head)
+    if kind == "bmp" and _has_masks(data):
+        return _masked_bmp(path, data)
+    return None
+
+
+def _pnm(path: Path, data: bytes, head: re.Match[bytes]) -> Pixels:
+    """A PGM or PPM (Netpbm's pgm(5), ppm(5)), binary or plain."""
+    width, height, peak = (int(head[i]) for i in (2, 3, 4))
+    shape = (height, width, 3 if head[1] in b"36" else 1)
+    if head[1] in b"56":
+        return _raster(path, "pnm", data, head.end(), shape, peak)
+    words = re.sub(rb"#[^\n]*", b"", data[head.end() :]).split()[: height * width * shape[2]]
+    if not all(word.isdigit() and len(word) < 6 and int(word) <= peak for word in words):
+        raise _damaged(path, "pnm", "its samples are no numbers up to its MAXVAL")
+    numbers = np.array(words, np.int64)
+    return _raster(path, "pnm", numbers.astype("u1" if peak < 256 else ">u2").tobytes(), 0, shape, peak)
+
+
+def _pam(path: Path, data: bytes) -> Pixels:
+    """A PAM (Netpbm's pam(5))."""
     head = _PAM_HEAD.match(data[:65536])
     fields = dict(_PAM_FIELD.findall(head[1])) if head else {}
     try:
@@ -32,30 +58,35 @@ def pam(path: Path, data: bytes) -> Pixels:
         raise InputError(
             f"{path} is a PAM of {said} with {depth} channels; GRAYSCALE and RGB are read, with _ALPHA or without"
         )
-    if not (head and width > 0 and height > 0 and 0 < peak < 65536):
+    if head is None:
         raise _damaged(path, "pam", "its head is not understood")
-    count, kind = width * height * depth, np.dtype("u1" if peak < 256 else ">u2")
-    if len(data) - head.end() < count * kind.itemsize:
-        raise _damaged(path, "pam", "it ends before its last row")
-    values = np.frombuffer(data, kind, count, head.end()).reshape(height, width, depth)
+    return _raster(path, "pam", data, head.end(), (height, width, depth), peak)
+
+
+def _raster(path: Path, kind: str, data: bytes, start: int, shape: tuple[int, int, int], peak: int) -> Pixels:
+    """Samples of 0 to `peak` (Netpbm's MAXVAL) that begin at `start`, stretched over the whole range of their type."""
+    sample = np.dtype("u1" if peak < 256 else ">u2")
+    count = shape[0] * shape[1] * shape[2]
+    if count == 0 or not 0 < peak < 65536:
+        raise _damaged(path, kind, "its head is not understood")
+    if len(data) - start < count * sample.itemsize:
+        raise _damaged(path, kind, "it ends before its last row")
+    values = np.frombuffer(data, sample, count, start).reshape(shape)
     if values.max() > peak:
-        raise _damaged(path, "pam", "it has samples above its MAXVAL")
-    return _stretched(values.astype(np.uint32), peak, np.uint8 if peak < 256 else np.uint16)
+        raise _damaged(path, kind, "it has samples above its MAXVAL")
+    return _stretched(values, peak, np.uint8 if peak < 256 else np.uint16)
 
 
-def has_masks(data: bytes, kind: str) -> bool:
+def _has_masks(data: bytes) -> bool:
     """Whether a BMP has 16 bits a pixel, or 32 behind masks (BI_BITFIELDS, BI_ALPHABITFIELDS)."""
-    if kind != "bmp" or len(data) < 54 or struct.unpack_from("<I", data, 14)[0] < 40:
+    if len(data) < 54 or struct.unpack_from("<I", data, 14)[0] < 40:
         return False
     bits, compression = struct.unpack_from("<HI", data, 28)
     return (bits == 16 and compression in (0, 3, 6)) or (bits == 32 and compression in (3, 6))
 
 
-def masked_bmp(path: Path, data: bytes) -> Pixels:
-    """Rows x columns x 3 or 4 bytes of such a BMP, each channel stretched to 0..255, alpha last where it has a mask.
-
-    Raises InputError when it is damaged or cut off.
-    """
+def _masked_bmp(path: Path, data: bytes) -> Pixels:
+    """Such a BMP, each channel stretched to 0..255, with alpha where it has a mask."""
     start, size, width, rows, _, bits, compression = struct.unpack_from("<IIiiHHI", data, 10)
     height = abs(rows)
     masks = [0x7C00, 0x3E0, 0x1F, 0] if compression == 0 else _masks(path, data, size, compression)

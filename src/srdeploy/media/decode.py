@@ -47,8 +47,7 @@ def decode(path: Path, data: bytes, max_pixels: int, notes: list[str], page: int
         picture = pillow.decode(path, data, kind, max_pixels, notes, page)
     elif layout and by == "tifffile":
         picture = _by_tifffile(path, data, page, directory, layout, notes)
-    elif kind == "pam" or bitmaps.has_masks(data, kind):
-        pixels = bitmaps.pam(path, data) if kind == "pam" else bitmaps.masked_bmp(path, data)
+    elif (pixels := bitmaps.read(path, data, kind)) is not None:
         picture = _picture(path, *_in_two(pixels), notes)
     else:
         picture = _by_opencv(path, data, kind, layout, page, notes)
@@ -100,6 +99,8 @@ def _refuse(path: Path, data: bytes, kind: str, directory: tiff.Directory, max_p
     size = headers.page_size(directory) if kind == "tiff" else headers.claimed_size(data, kind)
     if size is not None:
         headers.check_size(path, *size, max_pixels)
+    if kind == "jpeg" and (bits := headers.jpeg_precision(data)) in (12, 16):
+        raise InputError(f"{path} is a JPEG of {bits} bits, and only those of 8 are read; convert it to PNG first")
     if kind == "png" and headers.is_cut_png(data):
         raise InputError(f"{path} is damaged or cut off (png: it ends inside a chunk); fetch or make it again")
 
@@ -120,7 +121,9 @@ def _by_tifffile(
         if layout.bits == 16:
             notes.append(f"{path.name} has 16 bits; 8 are read")
             pixels = _scaled(pixels, 65535, 255)
-        return pillow.from_cmyk(path, pixels, _bytes(directory, tiff.ICC), notes)
+        if layout.samples > layout.colors:
+            notes.append(f"{path.name} has a channel beside CMYK; it is not kept")
+        return pillow.from_cmyk(path, pixels[..., :4], _bytes(directory, tiff.ICC), notes)
     if layout.form == tiff_layout.UNSIGNED and layout.bits not in (8, 16, 32) and layout.model != tiff_layout.PALETTE:
         pixels = _scaled(pixels, (1 << layout.bits) - 1, 255 if layout.bits < 8 else 65535)
     rgb, alpha = _in_two(pixels)
@@ -230,7 +233,8 @@ def _from_range(path: Path, values: Pixels, alpha: Pixels | None) -> tuple[Pixel
 
 
 def _clipped(share: Pixels) -> Pixels:
-    return np.rint(np.clip(share, 0, 1) * 65535).astype(np.uint16)
+    deep: Pixels = np.rint(np.clip(share, 0, 1) * 65535).astype(np.uint16)
+    return deep
 
 
 def _upright(pixels: Pixels, turn: int) -> Pixels:
@@ -258,6 +262,8 @@ def _split(pixels: Pixels, kind: str, data: bytes) -> tuple[Pixels, Pixels | Non
         alpha = None  # the fourth byte of most BMPs is padding
     if kind == "png" and headers.is_gray_png(data):
         return np.ascontiguousarray(pixels[..., 0]), alpha
+    if pixels.dtype not in (np.uint8, np.uint16, np.float32):  # which cvtColor does not take
+        return np.ascontiguousarray(pixels[..., 2::-1]), alpha
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if channels == 4 else cv2.COLOR_BGR2RGB), alpha
 
 

@@ -40,6 +40,8 @@ def decode(path: Path, data: bytes, kind: str, max_pixels: int, notes: list[str]
         info = dict(image.info)
         if image.mode in ("CMYK", "LAB", "YCbCr"):
             image = _rgb(image, info.pop("icc_profile", None), path, notes)
+        if image.mode == "RGBX" and kind == "tiff":
+            notes.append(f"{path.name} has a channel beside its colours that is not said to be alpha; it is not kept")
         picture = _planes(path, image)
     return _beside(picture, info)
 

@@ -1,7 +1,7 @@
 """How a TIFF's page is stored, and which library reads that: told by its tags, before any of them is trusted.
 
-libtiff inside OpenCV and Pillow reads far more than their own code behind it understands: without a word they give planes
-for pixels, black for what they cannot unpack, colours in the wrong order. So only what was compared with another reader,
+libtiff inside OpenCV and Pillow reads far more than their own code behind it understands: without a word they give
+planes for pixels, black for what they cannot unpack, white for black. So only what was compared with another reader,
 pixel by pixel, goes their way (tests/media/test_tiff_kinds.py); the rest is tifffile's or is refused.
 """
 
@@ -70,8 +70,9 @@ class Layout:
         def one(tag: int, default: int) -> int:
             return (tiff.numbers(page, tag) or (default,))[0]
 
-        bits, forms = tiff.numbers(page, tiff.BITS) or (1,), tiff.numbers(page, tiff.SAMPLE_FORMAT) or (UNSIGNED,)
         samples = one(tiff.SAMPLES, 1)
+        bits = tiff.numbers(page, tiff.BITS)[:samples] or (1,)
+        forms = tiff.numbers(page, tiff.SAMPLE_FORMAT)[:samples] or (UNSIGNED,)
         form = forms[0] if len(set(forms)) == 1 else 0
         return Layout(
             bits=bits[0] if len(set(bits)) == 1 else 0,
@@ -98,7 +99,7 @@ class Layout:
 
 def reader(path: Path, layout: Layout) -> Literal["opencv", "pillow", "tifffile"]:
     """Which library's reading of this layout was seen to be right. Raises InputError where none is."""
-    if layout.samples > 4:
+    if layout.samples > 4 and layout.model != CMYK:
         raise InputError(f"{path} has {layout.samples} channels, and at most four are read; convert it to RGB first")
     if _by_opencv(layout):
         return "opencv"
@@ -122,7 +123,8 @@ def _by_opencv(it: Layout) -> bool:
         return gray and not it.tiled and (plain or it.compression in _FAX)
     if it.bits == 8:  # of 8 bits, OpenCV multiplies colours by alpha and reads some tiles not at all
         palette = it.samples == 1 and it.model == PALETTE and plain
-        return not it.tiled and (palette or ((gray or rgb) and (plain or it.compression == _JPEG)))
+        ycbcr = it.samples == 3 and it.model == YCBCR and plain and not it.separate
+        return not it.tiled and (palette or ycbcr or ((gray or rgb) and (plain or it.compression == _JPEG)))
     if it.bits in (10, 12, 14):
         return it.compression == _NONE and not it.tiled and not it.separate and (gray or rgb)
     return it.bits in (16, 32) and plain and not it.separate and (gray or _is_rgb(it))
@@ -136,8 +138,9 @@ def _by_pillow(it: Layout) -> bool:
     if it.form != UNSIGNED or it.separate:
         return False
     gray = it.model in (WHITE_IS_ZERO, GRAY)
-    if it.bits in (2, 4):
-        return it.samples == 1 and not it.tiled and it.compression in _PLAIN and (gray or it.model == PALETTE)
+    if it.bits in (1, 2, 4):
+        known = it.model == PALETTE or (gray and it.bits > 1)
+        return it.samples == 1 and not it.tiled and it.compression in _PLAIN and known
     if it.bits != 8:
         return False
     if it.compression == _JPEG:
@@ -163,7 +166,7 @@ def _by_tifffile(it: Layout) -> bool:
         return False
     if it.model == PALETTE and (it.form != UNSIGNED or it.samples != 1 or it.bits > 16):
         return False
-    if it.model == CMYK and (it.form != UNSIGNED or it.bits not in (8, 16) or it.inks != 1 or it.samples != 4):
+    if it.model == CMYK and (it.form != UNSIGNED or it.bits not in (8, 16) or it.inks != 1):
         return False
     if it.form != UNSIGNED and it.model == WHITE_IS_ZERO:
         return False

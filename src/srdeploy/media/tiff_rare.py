@@ -19,7 +19,7 @@ from srdeploy.picture import Pixels
 
 def samples(path: Path, data: bytes, page: int, directory: tiff.Directory, layout: Layout) -> Pixels:
     """The samples of a page as they are stored, unpacked: rows x columns x channels, of the file's type; a palette's
-    already looked up, as 8-bit RGB. Raises InputError when it is damaged or cut off, MissingExtra without the libraries.
+    already looked up, as 8 bits. Raises InputError when it is damaged or cut off, MissingExtra without libraries.
     """
     require("imagecodecs", "pictures")
     library: Any = require("tifffile", "pictures")
@@ -33,7 +33,11 @@ def samples(path: Path, data: bytes, page: int, directory: tiff.Directory, layou
     size = (tiff.numbers(directory, tiff.HEIGHT)[0], tiff.numbers(directory, tiff.WIDTH)[0])
     if pixels.shape != (*size, layout.samples):
         raise InputError(f"{path} is damaged or cut off (tiff: its pixels are {pixels.shape}); fetch or make it again")
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8)
     if table is not None:
+        if (table[0] == table[1]).all() and (table[1] == table[2]).all():
+            table = table[:1]
         return np.ascontiguousarray(np.moveaxis((table >> 8).astype(np.uint8)[:, pixels[..., 0]], 0, -1))
     return np.ascontiguousarray(pixels)
 
