@@ -67,7 +67,7 @@ def _raster(path: Path, kind: str, data: bytes, start: int, shape: tuple[int, in
     """Samples of 0 to `peak` (Netpbm's MAXVAL) that begin at `start`, stretched over the whole range of their type."""
     sample = np.dtype("u1" if peak < 256 else ">u2")
     count = shape[0] * shape[1] * shape[2]
-    if count == 0 or not 0 < peak < 65536:
+    if min(shape) < 1 or not 0 < peak < 65536:
         raise _damaged(path, kind, "its head is not understood")
     if len(data) - start < count * sample.itemsize:
         raise _damaged(path, kind, "it ends before its last row")

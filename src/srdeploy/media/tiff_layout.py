@@ -36,6 +36,12 @@ _LZMA, _ZSTD = 34925, 50000
 _NAMES = {
     _LZMA: "LZMA",
     _ZSTD: "Zstandard",
+    _NONE: "none",
+    _LZW: "LZW",
+    _JPEG: "JPEG",
+    _DEFLATE: "Deflate",
+    _OLD_DEFLATE: "Deflate",
+    _PACKBITS: "PackBits",
     50001: "WebP",
     34887: "LERC",
     50002: "JPEG XL",
