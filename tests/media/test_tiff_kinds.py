@@ -236,6 +236,28 @@ def test_a_cut_or_spoilt_rare_tiff_is_damaged(dtype: str, tmp_path: Path) -> Non
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("packing", ["zstd", "jpegxl", "lerc", "webp", "jpeg2000", "png"])
+def test_mutations_of_a_rare_tiff_end_in_one_line(packing: str, tmp_path: Path) -> None:
+    random, path = np.random.default_rng(7), tmp_path / "a.tif"
+    tile = {"tile": (16, 16)} if packing != "zstd" else {"planarconfig": "separate"}
+    values = _samples(3, "u1" if packing == "webp" else "u2")
+    values = np.moveaxis(values, 2, 0) if packing == "zstd" else values
+    tifffile.imwrite(path, values, photometric="rgb", compression=packing, metadata=None, **tile)  # type: ignore[arg-type]
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(150):
+        bad = bytearray(whole)
+        for _ in range(random.integers(1, 5)):
+            bad[random.integers(0, random.choice((60, 400, len(bad))))] = random.choice((0, 1, 127, 255))
+        path.write_bytes(bad)
+        try:
+            read_picture(path, 10**6)
+        except InputError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 50
+
+
 def test_a_kind_that_is_not_read_is_called_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, _samples(4, "f4"), photometric="separated", metadata=None)

@@ -39,7 +39,7 @@ def decode(path: Path, data: bytes, max_pixels: int, notes: list[str], page: int
     pages = tiff.pages(data) if kind == "tiff" else []
     directory = pages[page] if page < len(pages) else {}
     _refuse(path, data, kind, directory, max_pixels)
-    layout = tiff_layout.Layout.of(directory) if tiff.WIDTH in directory else None
+    layout = tiff_layout.Layout.of(directory) if kind == "tiff" else None
     by = tiff_layout.reader(path, layout) if layout else "pillow" if _is_cmyk_jpeg(data, kind) else "opencv"
     if kind in _BY_PILLOW or by == "pillow":
         from srdeploy.media import pillow
@@ -99,6 +99,8 @@ def _refuse(path: Path, data: bytes, kind: str, directory: tiff.Directory, max_p
     size = headers.page_size(directory) if kind == "tiff" else headers.claimed_size(data, kind)
     if size is not None:
         headers.check_size(path, *size, max_pixels)
+    elif kind == "tiff":
+        raise InputError(f"{path} is damaged or cut off (tiff: its head says no size); fetch or make it again")
     if kind == "jpeg" and (bits := headers.jpeg_precision(data)) in (12, 16):
         raise InputError(f"{path} is a JPEG of {bits} bits, and only those of 8 are read; convert it to PNG first")
     if kind == "png" and headers.is_cut_png(data):

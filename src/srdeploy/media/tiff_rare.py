@@ -28,7 +28,8 @@ def samples(path: Path, data: bytes, page: int, directory: tiff.Directory, layou
         found = file.pages[page]
         stored = found.asarray(squeeze=False, maxworkers=1)
         table = found.colormap if layout.model == PALETTE else None
-    # Planes, one image, rows, columns, channels.
+    if stored.ndim != 5:  # planes, one image, rows, columns, channels
+        raise InputError(f"{path} is damaged or cut off (tiff: its pixels are {stored.shape}); fetch or make it again")
     pixels = np.moveaxis(stored[:, 0], 0, -1)[..., 0, :] if layout.separate else stored[0, 0]
     size = (tiff.numbers(directory, tiff.HEIGHT)[0], tiff.numbers(directory, tiff.WIDTH)[0])
     if pixels.shape != (*size, layout.samples):
@@ -72,7 +73,7 @@ def _guarded(path: Path) -> Iterator[None]:
     log, listener = logging.getLogger("tifffile"), Listener(logging.ERROR)
     log.addHandler(listener)
     try:
-        with captured_stderr([]):
+        with captured_stderr(said):
             yield
     except InputError:
         raise
