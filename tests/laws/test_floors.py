@@ -29,6 +29,8 @@ DOORS = {
     "PIL": "media",
     "pillow_heif": "media",
     "pillow_jxl": "media",
+    "tifffile": "media",
+    "imagecodecs": "media",
     "av": "media",
     "typer": "cli",
     "rich": "cli",

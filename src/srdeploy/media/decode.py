@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from srdeploy.errors import InputError
-from srdeploy.media import headers, tiff
+from srdeploy.media import bitmaps, headers, tiff, tiff_layout
 from srdeploy.media.kinds import kind_of
 from srdeploy.media.quiet import captured_stderr
 from srdeploy.picture import Picture, Pixels
@@ -23,8 +23,6 @@ XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 
 _BY_OPENCV = frozenset({"png", "jpeg", "webp", "bmp", "tiff", "avif", "pnm", "pam", "pfm"})
 _BY_PILLOW = frozenset({"gif", "heif", "jxl", "jp2", "ico"})
-_CONVERTED = frozenset({5, 8, 9, 10})
-"""TIFF's PhotometricInterpretation of CMYK and the three kinds of Lab."""
 
 
 def page_count(data: bytes) -> int:
@@ -41,18 +39,25 @@ def decode(path: Path, data: bytes, max_pixels: int, notes: list[str], page: int
     pages = tiff.pages(data) if kind == "tiff" else []
     directory = pages[page] if page < len(pages) else {}
     _refuse(path, data, kind, directory, max_pixels)
-    if kind in _BY_PILLOW or _needs_pillow(data, kind, directory):
+    layout = tiff_layout.Layout.of(directory) if kind == "tiff" else None
+    by = tiff_layout.reader(path, layout) if layout else "pillow" if _is_cmyk_jpeg(data, kind) else "opencv"
+    if kind in _BY_PILLOW or by == "pillow":
         from srdeploy.media import pillow
 
         picture = pillow.decode(path, data, kind, max_pixels, notes, page)
+    elif layout and by == "tifffile":
+        picture = _by_tifffile(path, data, page, directory, layout, notes)
+    elif (pixels := bitmaps.read(path, data, kind)) is not None:
+        picture = _picture(path, *_in_two(pixels), notes)
     else:
-        picture = _by_opencv(path, data, kind, directory, page, notes)
+        picture = _by_opencv(path, data, kind, layout, page, notes)
         if kind == "avif":  # OpenCV reads its deep pixels, and nothing beside them
             from srdeploy.media import pillow
 
             picture = pillow.with_avif_metadata(path, data, picture)
     if kind == "tiff":
-        icc = None if _model(directory) in _CONVERTED else _bytes(directory, tiff.ICC)
+        converted = layout and layout.model in (tiff_layout.CMYK, tiff_layout.CIELAB)
+        icc = None if converted else _bytes(directory, tiff.ICC)
         picture = replace(
             picture, icc=icc, exif=tiff.exif_of_page(directory), xmp=_stripped(_bytes(directory, tiff.XMP))
         )
@@ -94,60 +99,100 @@ def _refuse(path: Path, data: bytes, kind: str, directory: tiff.Directory, max_p
     size = headers.page_size(directory) if kind == "tiff" else headers.claimed_size(data, kind)
     if size is not None:
         headers.check_size(path, *size, max_pixels)
+    elif kind == "tiff":
+        raise InputError(f"{path} is damaged or cut off (tiff: its head says no size); fetch or make it again")
+    if kind == "jpeg" and (bits := headers.jpeg_precision(data)) in (12, 16):
+        raise InputError(f"{path} is a JPEG of {bits} bits, and only those of 8 are read; convert it to PNG first")
     if kind == "png" and headers.is_cut_png(data):
         raise InputError(f"{path} is damaged or cut off (png: it ends inside a chunk); fetch or make it again")
 
 
-def _needs_pillow(data: bytes, kind: str, directory: tiff.Directory) -> bool:
-    """Whether OpenCV would refuse it, spoil its alpha, or take CMYK for what it is not."""
-    if kind == "jpeg":
-        return headers.jpeg_components(data) == 4
-    if kind != "tiff":
-        return False
-    bits = (tiff.numbers(directory, tiff.BITS) or (1,))[0]
-    samples = (tiff.numbers(directory, tiff.SAMPLES) or (1,))[0]
-    # Of 8 bits, OpenCV multiplies colours by alpha, drops that of gray, and reads some tiles not at all.
-    odd = bits == 8 and (samples in (2, 4) or tiff.TILE_WIDTH in directory)
-    return odd or bits in (2, 4) or _model(directory) in _CONVERTED
+def _is_cmyk_jpeg(data: bytes, kind: str) -> bool:
+    return kind == "jpeg" and headers.jpeg_components(data) == 4
 
 
-def _model(directory: tiff.Directory) -> int:
-    """The colour model of a TIFF's page (PhotometricInterpretation)."""
-    return (tiff.numbers(directory, tiff.PHOTOMETRIC) or (2,))[0]
+def _by_tifffile(
+    path: Path, data: bytes, page: int, directory: tiff.Directory, layout: tiff_layout.Layout, notes: list[str]
+) -> Picture:
+    from srdeploy.media import tiff_rare
+
+    pixels = tiff_rare.samples(path, data, page, directory, layout)
+    if layout.model == tiff_layout.CMYK:
+        from srdeploy.media import pillow
+
+        if layout.bits == 16:
+            notes.append(f"{path.name} has 16 bits; 8 are read")
+            pixels = _scaled(pixels, 65535, 255)
+        if layout.samples > layout.colors:
+            notes.append(f"{path.name} has a channel beside CMYK; it is not kept")
+        return pillow.from_cmyk(path, pixels[..., :4], _bytes(directory, tiff.ICC), notes)
+    if layout.form == tiff_layout.UNSIGNED and layout.bits not in (8, 16, 32) and layout.model != tiff_layout.PALETTE:
+        pixels = _scaled(pixels, (1 << layout.bits) - 1, 255 if layout.bits < 8 else 65535)
+    rgb, alpha = _in_two(pixels)
+    if layout.model == tiff_layout.WHITE_IS_ZERO:
+        rgb = ~rgb
+    if alpha is not None and layout.extra[:1] not in ((1,), (2,)):
+        alpha = None
+        notes.append(f"{path.name} has a channel beside its colours that is not said to be alpha; it is not kept")
+    picture = _picture(path, rgb, alpha, notes)
+    if layout.extra[:1] == (1,) and picture.alpha is not None:
+        picture = replace(picture, planes=(_unassociated(picture.planes[0], picture.alpha),))
+    return picture
 
 
-def _by_opencv(path: Path, data: bytes, kind: str, directory: tiff.Directory, page: int, notes: list[str]) -> Picture:
+def _in_two(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
+    """Rows x columns x channels as colours (gray without an axis for its channel) and alpha."""
+    channels = pixels.shape[2]
+    alpha = np.ascontiguousarray(pixels[..., -1]) if channels in (2, 4) else None
+    return np.ascontiguousarray(pixels[..., 0] if channels < 3 else pixels[..., :3]), alpha
+
+
+def _scaled(pixels: Pixels, peak: int, target: int) -> Pixels:
+    """Samples of 0 to `peak` as such of 0 to `target` (255 or 65535)."""
+    return np.rint(pixels * (target / peak)).astype(np.uint8 if target == 255 else np.uint16)
+
+
+def _by_opencv(
+    path: Path, data: bytes, kind: str, layout: tiff_layout.Layout | None, page: int, notes: list[str]
+) -> Picture:
     pixels, found = _pixels(path, data, kind, page)
     if pixels.ndim == 3 and pixels.shape[2] > 4:
         raise InputError(f"{path} has {pixels.shape[2]} channels, and at most four are read; convert it to RGB first")
-    depth, span = 8 * pixels.itemsize, None
-    if kind == "avif" and depth == 16:
-        depth = headers.avif_depth(data)
-    elif pixels.dtype == np.uint32:
-        pixels, depth = (pixels >> 16).astype(np.uint16), 16
-        notes.append(f"{path.name} has 32-bit samples; their upper 16 bits are read")
-    elif pixels.dtype in (np.float32, np.float64):
-        pixels, span, depth = *_from_floats(path, pixels), 16
-        notes.append(
-            f"{path.name} has float samples; they are enlarged in 16 bits, from {span[0]:.6g} to {span[1]:.6g}"
-        )
-    elif pixels.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path} has samples of {pixels.dtype}, which are not read; convert it to 8 or 16 bits first")
+    if layout and layout.bits in (10, 12, 14):  # OpenCV gives them as the upper of 16 bits
+        pixels = _scaled(pixels >> (16 - layout.bits), (1 << layout.bits) - 1, 65535)
+    if layout and layout.model == tiff_layout.WHITE_IS_ZERO and layout.bits > 8:  # as it is stored
+        pixels = ~pixels
     rgb, alpha = _split(pixels, kind, data)
-    if kind == "tiff" and alpha is not None and tiff.numbers(directory, 338)[:1] == (1,):
-        rgb = _unassociated(rgb, alpha)
+    picture = _picture(path, rgb, alpha, notes)
+    if layout and layout.extra[:1] == (1,) and picture.alpha is not None:
+        picture = replace(picture, planes=(_unassociated(picture.planes[0], picture.alpha),))
     if kind == "png":  # OpenCV 5.0 reads and writes XMP in PNG with bytes from beyond its end
         found[XMP] = headers.png_xmp(data)
-    return Picture(
-        layout="gray" if rgb.ndim == 2 else "rgb",
-        planes=(rgb,),
-        depth=depth,
-        alpha=alpha,
+    return replace(
+        picture,
+        depth=headers.avif_depth(data) if kind == "avif" else picture.depth,
         icc=found.get(ICC),
         exif=found.get(EXIF),
         xmp=_stripped(found.get(XMP)),
-        span=span,
     )
+
+
+def _picture(path: Path, rgb: Pixels, alpha: Pixels | None, notes: list[str]) -> Picture:
+    """Samples of any type as a picture of 8 or 16 bits."""
+    span = None
+    if rgb.dtype == np.uint32:
+        rgb, alpha = (
+            (rgb >> 16).astype(np.uint16),
+            None if alpha is None else (alpha >> 16).astype(np.uint16),
+        )
+        notes.append(f"{path.name} has 32-bit samples; their upper 16 bits are read")
+    elif rgb.dtype.kind in "fi":
+        kind = "float" if rgb.dtype.kind == "f" else "signed"
+        rgb, alpha, span = _from_range(path, rgb, alpha)
+        notes.append(
+            f"{path.name} has {kind} samples; they are enlarged in 16 bits, from {span[0]:.6g} to {span[1]:.6g}"
+        )
+    return Picture("gray" if rgb.ndim == 2 else "rgb", (rgb,), 8 * rgb.itemsize, alpha=alpha, span=span)
 
 
 def _pixels(path: Path, data: bytes, kind: str, page: int) -> tuple[Pixels, dict[int, bytes | None]]:
@@ -172,16 +217,26 @@ def _pixels(path: Path, data: bytes, kind: str, page: int) -> tuple[Pixels, dict
     return pixels, found
 
 
-def _from_floats(path: Path, values: Pixels) -> tuple[Pixels, tuple[float, float]]:
-    """Floats as 16 bits from their least (0 if that is more) to their largest (1 if that is less)."""
-    color = values if values.ndim == 2 else values[..., :3]
-    if not np.isfinite(values).all():
+def _from_range(path: Path, values: Pixels, alpha: Pixels | None) -> tuple[Pixels, Pixels | None, tuple[float, float]]:
+    """Floats or signed numbers as 16 bits from their least (0 if that is more) to their largest (1 if that is less).
+
+    Alpha of floats counts from 0 to 1, of signed numbers from 0 to their largest.
+    """
+    opaque = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
+    if values.dtype.itemsize < 4:
+        values = values.astype(np.float32)
+    elif values.dtype.kind == "i":
+        values = values.astype(np.float64)
+    if not np.isfinite(values).all() or (alpha is not None and not np.isfinite(alpha).all()):
         raise InputError(f"{path} holds infinite values or none (NaN); give them a number first")
-    low, high = min(0.0, float(color.min())), max(1.0, float(color.max()))
-    share = (values - low) / (high - low)
-    if values.ndim == 3 and values.shape[2] == 4:
-        share[..., 3] = values[..., 3]
-    return np.rint(np.clip(share, 0, 1) * 65535).astype(np.uint16), (low, high)
+    low, high = min(0.0, float(values.min())), max(1.0, float(values.max()))
+    deep = _clipped((values - low) / (high - low))
+    return deep, None if alpha is None else _clipped(alpha.astype(np.float64) / opaque), (low, high)
+
+
+def _clipped(share: Pixels) -> Pixels:
+    deep: Pixels = np.rint(np.clip(share, 0, 1) * 65535).astype(np.uint16)
+    return deep
 
 
 def _upright(pixels: Pixels, turn: int) -> Pixels:
@@ -209,6 +264,8 @@ def _split(pixels: Pixels, kind: str, data: bytes) -> tuple[Pixels, Pixels | Non
         alpha = None  # the fourth byte of most BMPs is padding
     if kind == "png" and headers.is_gray_png(data):
         return np.ascontiguousarray(pixels[..., 0]), alpha
+    if pixels.dtype not in (np.uint8, np.uint16, np.float32):  # which cvtColor does not take
+        return np.ascontiguousarray(pixels[..., 2::-1]), alpha
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if channels == 4 else cv2.COLOR_BGR2RGB), alpha
 
 

@@ -129,6 +129,11 @@ def jpeg_components(data: bytes) -> int:
     return next((data[at + 7] for at in _frames(data) if at + 7 < len(data)), 0)
 
 
+def jpeg_precision(data: bytes) -> int:
+    """Bits of a sample of a JPEG's first frame, 8 nearly always; 0 where none is found."""
+    return next((data[at + 2] for at in _frames(data) if at + 2 < len(data)), 0)
+
+
 def avif_depth(data: bytes) -> int:
     """Bits of a sample by AVIF's av1C box (AV1-ISOBMFF 2.3): 8, 10 or 12."""
     at = data.find(b"av1C")

@@ -40,8 +40,17 @@ def decode(path: Path, data: bytes, kind: str, max_pixels: int, notes: list[str]
         info = dict(image.info)
         if image.mode in ("CMYK", "LAB", "YCbCr"):
             image = _rgb(image, info.pop("icc_profile", None), path, notes)
+        if image.mode == "RGBX" and kind == "tiff":
+            notes.append(f"{path.name} has a channel beside its colours that is not said to be alpha; it is not kept")
         picture = _planes(path, image)
     return _beside(picture, info)
+
+
+def from_cmyk(path: Path, pixels: Pixels, profile: bytes | None, notes: list[str]) -> Picture:
+    """A picture of rows x columns x 4 bytes of CMYK, by its profile."""
+    with guarded(path, "tiff"):
+        image = Image.frombytes("CMYK", (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
+        return _picture(np.asarray(_rgb(image, profile, path, notes)))
 
 
 def with_avif_metadata(path: Path, data: bytes, picture: Picture) -> Picture:

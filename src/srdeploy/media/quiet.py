@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 _LOCK = threading.Lock()
 _CHATTER = re.compile(
-    r"^(\[ ?(WARN|ERROR|INFO|DEBUG|FATAL):|libpng |Corrupt JPEG|Premature end|Warning: |_?TIFF|_tiff|JPEG|Invalid SOS|"
-    r"Unsupported|Bogus|Unknown Adobe|Inconsistent|Application transferred|Quantization|Huffman|\s*>|$)"
+    r"^(\[ ?(WARN|ERROR|INFO|DEBUG|FATAL):|libpng |PNG |Corrupt JPEG|Premature end|Warning: |_?TIFF|_tiff|JPEG|"
+    r"Invalid SOS|Unsupported|Bogus|Unknown Adobe|Inconsistent|Application transferred|Quantization|Huffman|\s*>|$)"
 )
 
 
