@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -236,8 +236,8 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
 
-    def fail(file: BinaryIO, path: Path, picture: Picture) -> None:
-        file.write(b"half")
+    def fail(part: Path, path: Path, picture: Picture) -> None:
+        part.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("srdeploy.media.pictures.write_to", fail)

@@ -75,7 +75,8 @@ class Writer(Protocol):
     begun: int
     size: int
 
-    def write(self, frame: Frame) -> None: ...
+    def write(self, frame: Frame) -> None:
+        """Take a frame, whose pixels nobody else reads meanwhile: they may change, and are as before afterwards."""
 
     def kept(self) -> int:
         """How many frames stay for a later run to go on with, should this one be stopped now."""

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
 
 from srdeploy.errors import OutputError
-from srdeploy.media import headers, large, tiff
+from srdeploy.media import headers, tiff
 from srdeploy.media.decode import EXIF, ICC, XMP, XMP_IN_JPEG, reason
 from srdeploy.media.kinds import PICTURE_SUFFIXES
 from srdeploy.media.quiet import captured_stderr
@@ -80,45 +80,49 @@ def format_of(path: Path) -> Format:
     return found
 
 
-def write_to(file: BinaryIO, path: Path, picture: Picture) -> None:
-    """Write what `encode` gives; of a large PNG without any copy of it in memory."""
-    size = picture.width, picture.height
-    if format_of(path).extension == ".png" and picture.planes[0].size > large.LARGE and picture.depth in (8, 16):
-        large.write_png(file, picture, lambda small: encode(path, small, size))
-    else:
-        file.write(encode(path, picture))
-
-
 def encode(path: Path, picture: Picture, size: tuple[int, int] | None = None) -> bytes:
     """The file of one picture, in the format that the suffix of `path` names. Raises OutputError.
 
     size: width and height that EXIF is to say, where they are not the picture's own.
     """
     form = format_of(path)
-    exif = picture.exif
-    if exif is not None:
-        width, height = size or (picture.width, picture.height)
-        sides = {tiff.PIXELS_ACROSS: width, tiff.PIXELS_DOWN: height}
-        exif = tiff.patched_exif(exif, sides)
-    blocks: dict[int, bytes] = {}
-    if form.metadata and form.extension != ".tiff":
-        blocks = {k: b for k, b in ((EXIF, exif), (XMP, picture.xmp), (ICC, picture.icc)) if b}
-    if form.extension == ".jpg" and XMP in blocks:
-        blocks[XMP] = XMP_IN_JPEG + blocks[XMP]
+    exif = sized_exif(picture, size or (picture.width, picture.height))
+    blocks = beside(form, picture, exif)
     png_xmp = blocks.pop(XMP, None) if form.extension == ".png" else None
-    data = _coded(path, form.extension, _for_opencv(picture, form), blocks)
+    data = _coded(path, form.extension, for_opencv(picture, form), blocks)
     if png_xmp is not None:
         data = headers.with_png_xmp(data, png_xmp)
     if form.extension == ".tiff":
         return tiff.with_tags(data, exif, tiff_tags(picture))[0]
-    if picture.dpi is not None and form.dpi:
-        data = headers.with_dpi(data, {".jpg": "jpeg"}.get(form.extension, form.extension[1:]), picture.dpi)
-    return data
+    return with_resolution(data, form, picture)
+
+
+def sized_exif(picture: Picture, size: tuple[int, int]) -> bytes | None:
+    """The picture's EXIF, saying width and height as given."""
+    sides = {tiff.PIXELS_ACROSS: size[0], tiff.PIXELS_DOWN: size[1]}
+    return None if picture.exif is None else tiff.patched_exif(picture.exif, sides)
+
+
+def beside(form: Format, picture: Picture, exif: bytes | None) -> dict[int, bytes]:
+    """The blocks that OpenCV puts beside the pixels."""
+    if not form.metadata or form.extension == ".tiff":
+        return {}
+    blocks = {k: b for k, b in ((EXIF, exif), (XMP, picture.xmp), (ICC, picture.icc)) if b}
+    if form.extension == ".jpg" and XMP in blocks:
+        blocks[XMP] = XMP_IN_JPEG + blocks[XMP]
+    return blocks
+
+
+def with_resolution(data: bytes, form: Format, picture: Picture) -> bytes:
+    """A file with the picture's dpi in its head, where the format has a place for it; not for TIFF."""
+    if picture.dpi is None or not form.dpi:
+        return data
+    return headers.with_dpi(data, {".jpg": "jpeg"}.get(form.extension, form.extension[1:]), picture.dpi)
 
 
 def tiff_page(path: Path, picture: Picture, at: int) -> tuple[bytes, int, int]:
     """One page of a TIFF of several as it stands at `at` in the file; see tiff.with_tags."""
-    data = _coded(path, ".tiff", _for_opencv(picture, format_of(path)), {})
+    data = _coded(path, ".tiff", for_opencv(picture, format_of(path)), {})
     return tiff.with_tags(data, picture.exif, tiff_tags(picture), at)
 
 
@@ -164,7 +168,7 @@ def lost(path: Path, picture: Picture) -> list[str]:
     return notes
 
 
-def _for_opencv(picture: Picture, form: Format) -> Pixels:
+def for_opencv(picture: Picture, form: Format) -> Pixels:
     """Packed B, G, R, A or gray, with 8 or 16 bits or as floats."""
     pixels, alpha = picture.planes[0], picture.alpha
     if form.floats and (picture.span is not None or form.extension == ".pfm"):
@@ -187,17 +191,26 @@ def _sixteen(plane: Pixels, peak: int) -> Pixels:
     return ((plane.astype(np.uint32) * 65535 + peak // 2) // peak).astype(np.uint16)
 
 
-def _coded(path: Path, extension: str, pixels: Pixels, blocks: dict[int, bytes]) -> bytes:
-    parameters = list(_PARAMETERS[extension])
+def parameters(extension: str, pixels: Pixels) -> list[int]:
+    """OpenCV's words for how a format is written."""
+    chosen = list(_PARAMETERS[extension])
     if extension == ".tiff" and pixels.dtype == np.float32:
-        parameters[-1] = 1  # floats have no differences that a plain reader knows
+        chosen[-1] = 1  # floats have no differences that a plain reader knows
     if extension == ".jpg" and pixels.size > _OPTIMIZED:
-        parameters[-1] = 0
-    metadata: list[Any] = [np.frombuffer(block, np.uint8)[None] for block in blocks.values()]
-    chatter: list[str] = []
+        chosen[-1] = 0
+    return chosen
+
+
+def arrays(blocks: dict[int, bytes]) -> list[Any]:
+    """Blocks of metadata as OpenCV takes them."""
+    return [np.frombuffer(block, np.uint8)[None] for block in blocks.values()]
+
+
+def _coded(path: Path, extension: str, pixels: Pixels, blocks: dict[int, bytes]) -> bytes:
+    words, chatter = parameters(extension, pixels), list[str]()
     try:
         with captured_stderr(chatter):
-            done, coded = cv2.imencodeWithMetadata(extension, pixels, list(blocks), metadata, parameters)
+            done, coded = cv2.imencodeWithMetadata(extension, pixels, list(blocks), arrays(blocks), words)
     except cv2.error as error:
         raise OutputError(f"cannot write {path}: {reason([error.err or ''])}") from None
     if not done:

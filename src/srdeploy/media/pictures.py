@@ -10,7 +10,8 @@ from srdeploy.atomic import atomic
 from srdeploy.errors import InputError, OutputError
 from srdeploy.media.base import MAX_PIXELS, Finishing, check_place, part_path
 from srdeploy.media.decode import decode, page_count
-from srdeploy.media.encode import format_of, lost, takes_icc, tiff_page, write_to
+from srdeploy.media.direct import write_to
+from srdeploy.media.encode import format_of, lost, takes_icc, tiff_page
 from srdeploy.media.kinds import read_bytes
 from srdeploy.picture import Frame, Picture
 
@@ -35,8 +36,8 @@ def write_picture(path: Path | str, picture: Picture) -> None:
     """
     path = Path(path)
     check_picture_target(path, picture.width, picture.height, picture)
-    with atomic(path) as part, part.open("wb") as file:
-        write_to(file, path, picture)
+    with atomic(path) as part:
+        write_to(part, path, picture)
 
 
 def check_picture_target(path: Path, width: int, height: int, picture: Picture) -> None:
@@ -115,11 +116,10 @@ class PictureWriter(Finishing):
         if self._taken == 0 and (picture.width, picture.height) != self._size:
             raise ValueError(f"a frame of {picture.width}x{picture.height} for a picture of {self._size}")
         try:
-            if self._file is None:
-                self._file = self._part.open("xb")
             if self._pages == 1:
-                write_to(self._file, self.path, picture)
+                write_to(self._part, self.path, picture, borrow=True)
             else:
+                self._file = self._file or self._part.open("xb")
                 self._write_page(self._file, picture)
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from None

@@ -5,6 +5,7 @@ OpenCV reads and writes a TIFF's pixels but none of its tags, and of EXIF it giv
 
 import struct
 from dataclasses import dataclass
+from mmap import mmap
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 STRIPS, SAMPLES, STRIP_ROWS, STRIP_BYTES, PLANAR = 273, 277, 278, 279, 284
@@ -62,7 +63,7 @@ def numbers(directory: Directory, tag: int) -> tuple[int, ...]:
     return entry.numbers if isinstance(entry, Entry) else ()
 
 
-def pages(data: bytes, most: int = 1000) -> list[Directory]:
+def pages(data: bytes | mmap, most: int = 1000) -> list[Directory]:
     """The directories of a TIFF's pages, at most `most`. What is damaged is left out, never an error."""
     form = _Form.of(data)
     found: list[Directory] = []
@@ -92,6 +93,12 @@ def with_tags(data: bytes, exif: bytes | None, tags: Directory, at: int = 0) -> 
     data: a little-endian TIFF. exif: a block whose description is taken over. tags: go before the block's own.
     at: where in a file of several pages the bytes will stand; all three places in the result count from its start.
     """
+    head, tail, link = tags_added(data, exif, tags, at)
+    return head + data[8:] + tail, struct.unpack_from("<I", head, 4)[0], link
+
+
+def tags_added(data: bytes | mmap, exif: bytes | None, tags: Directory, at: int = 0) -> tuple[bytes, bytes, int]:
+    """What `with_tags` puts over the first eight bytes and behind the last one, and where the link to the next is."""
     (page,) = pages(data, 1)
     page[STRIPS] = Entry(4, struct.pack(f"<{len(numbers(page, STRIPS))}I", *(n + at for n in numbers(page, STRIPS))))
     describing: Directory = {}
@@ -99,9 +106,8 @@ def with_tags(data: bytes, exif: bytes | None, tags: Directory, at: int = 0) -> 
         describing = {tag: entry for tag, entry in (pages(exif, 1) or [{}])[0].items() if tag in _DESCRIBING}
     start = len(data) + len(data) % 2
     merged = describing | page | tags
-    result = data.ljust(start, b"\0") + _written(merged, start + at)
-    link = start + 2 + 12 * len(merged)
-    return b"II*\0" + struct.pack("<I", start + at) + result[8:], start + at, link + at
+    tail = b"\0" * (start - len(data)) + _written(merged, start + at)
+    return b"II*\0" + struct.pack("<I", start + at), tail, start + 2 + 12 * len(merged) + at
 
 
 def orientation(exif: bytes | None) -> int:
@@ -173,7 +179,7 @@ class _Form:
     first: int
 
     @staticmethod
-    def of(data: bytes) -> "_Form | None":
+    def of(data: bytes | mmap) -> "_Form | None":
         order = {b"II": "<", b"MM": ">"}.get(data[:2])
         if order is None or len(data) < 8:
             return None
@@ -185,7 +191,7 @@ class _Form:
         return None
 
 
-def _read(data: bytes, at: int, form: _Form, depth: int) -> tuple[Directory, int]:
+def _read(data: bytes | mmap, at: int, form: _Form, depth: int) -> tuple[Directory, int]:
     if at >= len(data):  # of a BigTIFF it may be more than Python's own buffers can count
         raise struct.error("a directory beyond the end")
     counter, record, offset = ("Q", "HHQ", "Q") if form.big else ("H", "HHI", "I")

@@ -1,0 +1,127 @@
+"""Pictures into files; of large ones neither a second copy of the pixels nor the bytes of the file is held."""
+
+import mmap
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+
+from srdeploy.errors import OutputError
+from srdeploy.media import large, tiff
+from srdeploy.media.decode import reason
+from srdeploy.media.encode import (
+    arrays,
+    beside,
+    encode,
+    for_opencv,
+    format_of,
+    parameters,
+    sized_exif,
+    tiff_tags,
+    with_resolution,
+)
+from srdeploy.media.quiet import captured_stderr
+from srdeploy.picture import Picture, Pixels
+
+_DIRECT = frozenset({".jpg", ".tiff", ".bmp"})
+_BAND_ROWS = 64
+_HEAD = 64
+
+
+def write_to(part: Path, path: Path, picture: Picture, borrow: bool = False) -> None:
+    """Write the new file `part` in the format that the suffix of `path` names; but for large PNGs its bytes are
+    `encode`'s.
+
+    borrow: meanwhile the pixels may stand in another order; afterwards they are as before.
+    Raises OutputError, and OSError for what the system refuses.
+    """
+    extension = format_of(path).extension
+    is_large = picture.planes[0].size > large.LARGE
+    # OpenCV on Windows opens only names of the code page.
+    if is_large and extension in _DIRECT and (sys.platform != "win32" or str(part).isascii()):
+        _by_opencv(part, path, picture, borrow)
+        return
+    with part.open("xb") as file:
+        if is_large and extension == ".png" and picture.depth in (8, 16):
+            size = picture.width, picture.height
+            large.write_png(file, picture, lambda small: encode(path, small, size))
+        else:
+            file.write(encode(path, picture))
+
+
+def _by_opencv(part: Path, path: Path, picture: Picture, borrow: bool) -> None:
+    form = format_of(path)
+    if borrow and picture.layout == "rgb" and picture.alpha is None and picture.depth in (8, 16) and not picture.span:
+        with _as_bgr(picture.planes[0]) as pixels:
+            _write(part, path, picture, pixels)
+    else:
+        _write(part, path, picture, for_opencv(picture, form))
+    with part.open("r+b") as file:
+        _check_end(file, path, form.extension)
+        file.seek(0)
+        if form.extension != ".tiff":
+            head = file.read(_HEAD)
+            file.seek(0)
+            file.write(with_resolution(head, form, picture))
+            return
+        exif = sized_exif(picture, (picture.width, picture.height))
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            head, tail, _ = tiff.tags_added(data, exif, tiff_tags(picture))
+        file.write(head)
+        file.seek(0, 2)
+        file.write(tail)
+
+
+def _write(part: Path, path: Path, picture: Picture, pixels: Pixels) -> None:
+    form, chatter = format_of(path), list[str]()
+    blocks = beside(form, picture, sized_exif(picture, (picture.width, picture.height)))
+    write: Any = cv2.imwriteWithMetadata  # typed for text, which not every name is; bytes are OpenCV's too
+    try:
+        with captured_stderr(chatter):
+            done = write(os.fsencode(part), pixels, list(blocks), arrays(blocks), parameters(form.extension, pixels))
+    except cv2.error as error:
+        raise OutputError(f"cannot write {path}: {reason([error.err or ''])}") from None
+    if not done:
+        raise _ends_early(path)
+
+
+def _check_end(file: BinaryIO, path: Path, extension: str) -> None:
+    """Raise OutputError for a file that a full disk has cut: OpenCV does not look whether its last bytes were taken.
+
+    libtiff does.
+    """
+    size = file.seek(0, 2)
+    file.seek(max(0, size - 2))
+    end = file.read()
+    file.seek(2)
+    said = int.from_bytes(file.read(4), "little")
+    if size == 0 or not {".jpg": end == b"\xff\xd9", ".bmp": said == size}.get(extension, True):
+        raise _ends_early(path)
+
+
+def _ends_early(path: Path) -> OutputError:
+    return OutputError(f"cannot write {path}: the disk did not take all of it; make room, or type another -o")
+
+
+@contextmanager
+def _as_bgr(rgb: Pixels) -> Iterator[Pixels]:
+    """The pixels (H, W, 3) in OpenCV's order, in their own memory where it can be written to; then in theirs again."""
+    if not (rgb.flags.writeable and rgb.flags.c_contiguous):
+        yield cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+        return
+    _swap(rgb)
+    try:
+        yield rgb
+    finally:
+        _swap(rgb)
+
+
+def _swap(pixels: Pixels) -> None:
+    """Exchange the first and the last channel, band by band."""
+    for top in range(0, pixels.shape[0], _BAND_ROWS):
+        band = pixels[top : top + _BAND_ROWS]
+        band[...] = cv2.cvtColor(band, cv2.COLOR_RGB2BGR)
