@@ -10,7 +10,7 @@ import pytest
 from srdeploy import zoo
 from srdeploy.backends import open_session
 from srdeploy.bench.peers import open_peer
-from srdeploy.bench.subjects import still
+from srdeploy.bench.subjects import open_row, still
 from srdeploy.bench.suite import Row
 from srdeploy.errors import DeviceError, MissingExtra, ModelError
 
@@ -42,6 +42,18 @@ def test_pytorch_in_half_precision_and_on_a_device_that_is_not_there(tmp_path: P
         pytest.skip("there is a GPU")
     with pytest.raises(DeviceError, match="finds no CUDA"):
         open_peer(replace(row, device="cuda"), tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["ort", "openvino"])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_bare_engine_computes_what_our_session_does(engine: str, precision: str, tmp_path: Path) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino", reason="the engine itself")
+    row = Row("network", f"bare {engine}", "fast-x4", precision, "cpu", 24, 32, 1, peer=True)
+    bare = open_peer(row, tmp_path)
+    ours = open_row(replace(row, backend=engine, peer=False), tmp_path)
+    assert bare.path == ours.path and bare.result is not None and ours.result is not None
+    assert np.abs(bare.result().astype(int) - ours.result()).max() <= (engine == "openvino")
 
 
 def test_a_library_that_is_missing_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,11 @@ def test_every_combination_is_a_row(tmp_path: Path) -> None:
     assert found[0].file == str(tmp_path / "clip.mp4")
 
 
+def test_many_sizes_have_one_size_beside_them(tmp_path: Path) -> None:
+    found = rows(load_suite(_suite(tmp_path, '[[sizes]]\nmodels = ["a"]\ncount = 9\n')))
+    assert [(row.kind, row.batch, row.sizes) for row in found] == [("sizes", 9, 9), ("sizes", 9, 1)]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -56,6 +61,9 @@ def test_every_combination_is_a_row(tmp_path: Path) -> None:
         ("[[peers]]\npeers = ['ffmpeg xbr']", "enlarges files"),
         ("[[peers]]\npeers = ['ncnn']\nscale = 5", "scale is 5"),
         ("[[peers]]\npeers = ['ncnn']\ndevice = 'cuda'", "fp32 on the CPU only"),
+        ("[[peers]]\npeers = ['bare ort']\nprecisions = ['fp16']", "fp32 and int8 on the CPU only"),
+        ("[[peers]]\npeers = ['pytorch']\nprecisions = ['int8']", "fp32 and fp16 only"),
+        ("[[sizes]]\ncount = 1", "count is 1"),
         ("[[video]]\nmodels = ['a']", "'file' is missing"),
         ("limit_s = 0\n[[network]]", "limit_s is 0"),
         ("", "measures nothing"),

@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 import pytest
 
 from srdeploy.errors import InputError, OutputError
-from srdeploy.report.against import compare_reports
+from srdeploy.report.against import compare_reports, name_of
 from srdeploy.report.files import read_report, write_report
+from srdeploy.report.markdown import tables
 from srdeploy.report.page import page, plots
 
 MakeUp = Callable[..., dict[str, Any]]
@@ -93,3 +94,19 @@ def test_a_folder_that_cannot_be(report: dict[str, Any], tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="type another -o"):
         write_report(report, tmp_path / "file")
+
+
+def test_ratios_are_of_rows_that_did_the_same_work(made_up: MakeUp) -> None:
+    report = made_up(5)
+    row = report["rows"][0]
+    other = {**row, "cpu_ms": [2 * value for value in row["cpu_ms"]]}
+    sizes = [{**row, "kind": "sizes", "batch": 9, "sizes": 9}, {**other, "kind": "sizes", "batch": 9, "sizes": 1}]
+    report["rows"] += [*sizes, {**other, "backend": f"bare {row['backend']}"}, {**row, "backend": "bare x"}]
+    cells = {title: found for title, _, found in tables(report)}
+    (mixed,) = next(found for title, found in cells.items() if "one size" in title)
+    (bare,) = next(found for title, found in cells.items() if "bare engine" in title)
+    assert mixed[-2:] == bare[-2:] == ["1.000", "0.500"]
+    assert [name_of(found) for found in sizes] == [
+        "a-x4 fp32 ort 480x270 2 threads 9 pictures 9 sizes",
+        "a-x4 fp32 ort 480x270 2 threads 9 pictures one size",
+    ]

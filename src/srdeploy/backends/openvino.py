@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any
@@ -38,17 +39,10 @@ class OpenVinoSession(Session):
         data, spec = read_model(path)
         core = _core()
         _check_precision(core, spec, path, precision)
-        properties = {
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-            "INFERENCE_NUM_THREADS": threads or cores(),
-            "NUM_STREAMS": 1,
-            # Threads that keep to their cores wait for the decoder and the encoder, which do not.
-            "ENABLE_CPU_PINNING": False,
-        }
         try:
             model = core.read_model(data, b"")
             self._mode = _cut_shuffle(model, spec.scale)
-            self._compiled = core.compile_model(model, "CPU", properties)
+            self._compiled = core.compile_model(model, "CPU", _properties(threads, precision))
         except RuntimeError as error:
             raise ModelError(f"{path} is not a model that OpenVINO opens: {_reason(error)}") from None
         self._idle: LifoQueue[Any] = LifoQueue()
@@ -71,6 +65,29 @@ class OpenVinoSession(Session):
             raise _failed(error, self, pixels) from None
         finally:
             self._idle.put(request)
+
+
+def open_bare_openvino(model: Path, threads: int) -> Callable[[Pixels], Pixels]:
+    """A file of uint8 pixels in OpenVINO and nothing of srdeploy around it, for comparison, set as OpenVinoSession sets
+    it: (N, H, W, C) to (N, sH, sW, C), valid until the next call."""
+    compiled = _core().compile_model(str(model), "CPU", _properties(threads, None))
+    request = compiled.create_infer_request()
+
+    def enlarge(pixels: Pixels) -> Pixels:
+        big: Pixels = request.infer({0: pixels}, share_inputs=True, share_outputs=True)[0]
+        return big
+
+    return enlarge
+
+
+def _properties(threads: int | None, precision: Precision | None) -> dict[str, Any]:
+    return {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "INFERENCE_NUM_THREADS": threads or cores(),
+        "NUM_STREAMS": 1,
+        # Threads that keep to their cores wait for the decoder and the encoder, which do not.
+        "ENABLE_CPU_PINNING": False,
+    }
 
 
 def devices() -> list[str]:

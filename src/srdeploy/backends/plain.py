@@ -30,6 +30,23 @@ def open_plain(model: Path, threads: int) -> Enlarge:
     return enlarge
 
 
+def open_bare_ort(model: Path, threads: int) -> Enlarge:
+    """A file of uint8 pixels in ONNX Runtime, set as OrtSession sets it: (N, H, W, C) to (N, sH, sW, C)."""
+    ort = onnxruntime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def enlarge(pixels: Pixels) -> Pixels:
+        big: Pixels = session.run(None, {name: pixels})[0]
+        return big
+
+    return enlarge
+
+
 def open_ncnn(model: Path, channels: int, height: int, width: int, threads: int, folder: Path) -> Enlarge:
     """ncnn on the CPU in float32, from a file converted by pnnx for this size: uint8 (1, H, W, C) to uint8.
 

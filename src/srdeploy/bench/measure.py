@@ -178,7 +178,7 @@ def _limits(subject: Subject, milliseconds: float, measured_peaks: Sequence[Mapp
     facts = subject.facts
     unknown = {"multiply_adds": None, "compute_share": None, "memory_share": None}
     if subject.path is None or facts["kind"] != "network":
-        return {**unknown, "limits_why_not": "a whole file is decoding and encoding too"}
+        return {**unknown, "limits_why_not": "it is more than a network: opening, decoding or encoding too"}
     try:
         work: Work = work_of(load_model(subject.path), facts["input"][0], facts["input"][1], subject.path.name)
     except (MissingExtra, ModelError) as error:

@@ -11,9 +11,10 @@ from typing import Any
 from srdeploy import zoo
 from srdeploy.backends import open_session
 from srdeploy.backends.cpu import cores
-from srdeploy.backends.plain import Enlarge, open_ncnn, open_plain
+from srdeploy.backends.openvino import open_bare_openvino
+from srdeploy.backends.plain import Enlarge, open_bare_ort, open_ncnn, open_plain
 from srdeploy.bench.subjects import Subject, common_facts, network_subject, probe_video
-from srdeploy.bench.suite import Row
+from srdeploy.bench.suite import BARE, Row
 from srdeploy.errors import MissingExtra, ModelError, SrdeployError
 from srdeploy.extras import require
 from srdeploy.media import open_reader
@@ -30,6 +31,8 @@ def open_peer(row: Row, folder: Path) -> Subject:
 
 
 def _network(row: Row, folder: Path) -> Subject:
+    if row.backend.startswith(BARE):
+        return _bare(row)
     path = zoo.find(row.model, pixels="float")
     spec = open_session(path, "ort", "cpu", threads=1).spec
     threads = row.threads or cores()
@@ -53,6 +56,24 @@ def _network(row: Row, folder: Path) -> Subject:
         "parameters": spec.parameters,
         "tile": "none",
         "version": version(_DISTRIBUTIONS[row.backend]) if row.backend in _DISTRIBUTIONS else None,
+    }
+    return network_subject(row, enlarge, spec.channels, spec.scale, facts, path)
+
+
+def _bare(row: Row) -> Subject:
+    """An engine with the file and the settings of srdeploy's own session, and nothing of srdeploy in between."""
+    precision: Any = row.precision
+    path, engine, threads = zoo.find(row.model, precision=precision), row.backend.removeprefix(BARE), row.threads
+    spec = open_session(path, engine, "cpu", threads=1).spec
+    enlarge = (open_bare_openvino if engine == "openvino" else open_bare_ort)(path, threads or cores())
+    facts = {
+        "model": spec.name,
+        "backend": row.backend,
+        "precision": row.precision,
+        "device": row.device,
+        "parameters": spec.parameters,
+        "tile": "none",
+        "version": version({"ort": "onnxruntime"}.get(engine, engine)),
     }
     return network_subject(row, enlarge, spec.channels, spec.scale, facts, path)
 

@@ -1,5 +1,6 @@
 """A row opened: what is run again and again, and what it turned out to be."""
 
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from srdeploy.media.pictures import read_picture
 from srdeploy.metrics import luma
 from srdeploy.picture import Pixels
 from srdeploy.upscale import Upscaler, open_upscaler
+
+SIDES = 160, 320
+"""Of the pictures of many sizes, in pixels."""
 
 Run = Callable[[Callable[[], None]], int]
 """Do the work once and return how many frames it made; the function given is called when the first one is there."""
@@ -47,14 +51,20 @@ def open_row(row: Row, folder: Path) -> Subject:
         from srdeploy.bench.peers import open_peer
 
         return open_peer(row, folder)
-    upscaler = open_upscaler(
+    if row.kind == "sizes":
+        return _pictures(row, folder)
+    upscaler = _open(row, folder)
+    return _whole_file(row, upscaler, folder) if row.kind == "video" else _network(row, upscaler)
+
+
+def _open(row: Row, folder: Path) -> Upscaler:
+    return open_upscaler(
         str(_engine(row, folder)) if row.backend == "tensorrt" else row.model,
         backend=row.backend,
         device=row.device,
         precision="auto" if row.backend == "tensorrt" else row.precision,  # type: ignore[arg-type]  # checked there
         threads=row.threads or None,
     )
-    return _whole_file(row, upscaler, folder) if row.kind == "video" else _network(row, upscaler)
 
 
 def _engine(row: Row, folder: Path) -> Path:
@@ -129,6 +139,47 @@ def _network(row: Row, upscaler: Upscaler) -> Subject:
         "tile": "none",
     }
     return network_subject(row, session.run, session.spec.channels, session.spec.scale, facts, session.path)
+
+
+def picture_sizes(count: int) -> list[tuple[int, int]]:
+    """So many different (height, width), sides from SIDES, the same every time."""
+    random = np.random.default_rng(0)
+    found: dict[tuple[int, int], None] = {}
+    while len(found) < count:
+        height, width = random.integers(SIDES[0], SIDES[1] + 1, 2)
+        found[int(height), int(width)] = None
+    return list(found)
+
+
+def _pictures(row: Row, folder: Path) -> Subject:
+    sizes = picture_sizes(row.batch)
+    side = round(math.sqrt(sum(height * width for height, width in sizes) / row.batch))
+    if row.sizes == 1:
+        sizes = [(side, side)] * row.batch
+    pictures = [still(height, width, 3)[0] for height, width in sizes]
+    session = _open(row, folder).session
+
+    def run(on_first: Callable[[], None]) -> int:
+        upscaler = _open(row, folder)  # each time: one that has met these sizes has prepared itself for them
+        for number, picture in enumerate(pictures):
+            upscaler(picture)
+            if not number:
+                on_first()
+        return row.batch
+
+    facts = {
+        **common_facts(row, session.spec.scale),
+        "model": session.spec.name,
+        "backend": session.backend,
+        "precision": session.arithmetic,
+        "device": session.device,
+        "input": [side, side],
+        "batch": row.batch,
+        "sizes": row.sizes,
+        "parameters": session.spec.parameters,
+        "tile": "auto",
+    }
+    return Subject(row, facts, run, session.path)
 
 
 def _whole_file(row: Row, upscaler: Upscaler, folder: Path) -> Subject:

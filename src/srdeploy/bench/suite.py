@@ -12,6 +12,8 @@ from srdeploy.recipe import load_recipe
 
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 Peer = Literal[
+    "bare ort",
+    "bare openvino",
     "onnxruntime",
     "torch export",
     "pytorch",
@@ -28,6 +30,9 @@ Peer = Literal[
 
 MAX_SIDE = 16384
 """Of a picture to measure on."""
+
+BARE = "bare "
+"""Begins the name of a peer that is an engine with nothing of srdeploy around it: our file, our settings."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,18 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """So many pictures of as many sizes, and beside them as many of one size with the same pixels in all: opening the
+    model and enlarging RGB pictures that it has not met, whose sides are 160 to 320 pixels. Two rows each."""
+
+    models: tuple[str, ...] = ()
+    precisions: tuple[Precision, ...] = ("fp32",)
+    backends: tuple[Literal["auto", "ort", "openvino"], ...] = ("auto",)
+    count: int = 100
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
 class Video:
     """Whole files, decoded, enlarged and encoded as `srdeploy run` does. file: relative to the suite's folder."""
 
@@ -61,16 +78,16 @@ class Video:
 @dataclass(frozen=True)
 class Peers:
     """What a person would take instead, at the same work: networks of the same weights, or ffmpeg or a plain script
-    (decode, ONNX Runtime, encode) on the same file.
+    (decode, ONNX Runtime, encode) on the same file. "bare ort", "bare openvino": the engine alone with our file.
 
-    precisions, device: of PyTorch; every other peer is fp32 on the CPU.
+    precisions, device: of PyTorch; fp32 and int8 of bare engines; every other peer is fp32 on the CPU.
     """
 
     peers: tuple[Peer, ...]
     models: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ("480x270",)
     threads: tuple[int, ...] = (0,)
-    precisions: tuple[Literal["fp32", "fp16"], ...] = ("fp32",)
+    precisions: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32",)
     device: str = "cpu"
     file: str = ""
     scale: int = 4
@@ -99,6 +116,7 @@ class Suite:
     narrow: float = 0.02
     quality: str = ""
     network: tuple[Network, ...] = ()
+    sizes: tuple[Sizes, ...] = ()
     video: tuple[Video, ...] = ()
     peers: tuple[Peers, ...] = ()
     parity: Parity | None = None
@@ -109,15 +127,18 @@ class Suite:
             raise ValueError(
                 f"limit_s is {self.limit_s:g} and narrow {self.narrow:g}; type seconds, and a share below 1"
             )
-        if not (self.network or self.video or self.peers or self.parity):
-            raise ValueError("it measures nothing; add a [[network]], [[video]], [[peers]] or [parity] table")
+        if not (self.network or self.sizes or self.video or self.peers or self.parity):
+            raise ValueError(
+                "it measures nothing; add a [[network]], [[sizes]], [[video]], [[peers]] or [parity] table"
+            )
 
 
 @dataclass(frozen=True)
 class Row:
-    """One thing to measure. kind "network": pixels in, pixels out; "video": a file to a file. threads 0: every core."""
+    """One thing to measure. kind "network": pixels in, pixels out; "sizes": `batch` pictures of `sizes` sizes through a
+    model just opened; "video": a file to a file. threads 0: every core."""
 
-    kind: Literal["network", "video"]
+    kind: Literal["network", "sizes", "video"]
     backend: str
     model: str
     precision: str = "fp32"
@@ -129,6 +150,7 @@ class Row:
     file: str = ""
     scale: int = 4
     peer: bool = False
+    sizes: int = 1
 
 
 def load_suite(path: Path) -> Suite:
@@ -144,6 +166,7 @@ def load_suite(path: Path) -> Suite:
 def rows(suite: Suite) -> list[Row]:
     """Every row of a suite, in its order; what several of its tables ask for is one row."""
     found = [row for table in suite.network for row in _network_rows(table)]
+    found += [row for table in suite.sizes for row in _sizes_rows(table)]
     found += [row for table in suite.video for row in _video_rows(table, suite.folder)]
     found += [row for table in suite.peers for row in _peer_rows(table, suite.folder)]
     return list(dict.fromkeys(found))
@@ -176,6 +199,14 @@ def _network_rows(table: Network) -> Iterator[Row]:
         yield Row("network", backend, model, precision, table.device, height, width, thread, batch)
 
 
+def _sizes_rows(table: Sizes) -> Iterator[Row]:
+    (count,) = _checked((table.count,), "count", 2)
+    for model, precision, backend, sizes in product(
+        table.models or tuple(zoo.names()), table.precisions, table.backends, (count, 1)
+    ):
+        yield Row("sizes", backend, model, precision, table.device, batch=count, sizes=sizes)
+
+
 def _video_rows(table: Video, folder: Path) -> Iterator[Row]:
     threads = _checked(table.threads, "threads", 0)
     models = table.models or tuple(zoo.names())
@@ -202,7 +233,12 @@ def _peer_rows(table: Peers, folder: Path) -> Iterator[Row]:
     for model, peer, precision, size, thread in product(
         table.models or tuple(zoo.names()), networks, table.precisions, table.sizes, threads
     ):
-        if not peer.startswith("pytorch") and (precision, table.device) != ("fp32", "cpu"):
-            raise RecipeError(f"peer {peer!r} is measured in fp32 on the CPU only; put it into a table of its own")
+        can = {"pytorch": ("fp32", "fp16"), BARE: ("fp32", "int8")}
+        known = next((found for start, found in can.items() if peer.startswith(start)), ("fp32",))
+        if precision not in known or (table.device != "cpu" and not peer.startswith("pytorch")):
+            where = "" if peer.startswith("pytorch") else " on the CPU"
+            raise RecipeError(
+                f"peer {peer!r} is measured in {' and '.join(known)}{where} only; put it into a table of its own"
+            )
         height, width = parse_size(size)
         yield Row("network", peer, model, precision, table.device, height, width, thread, peer=True)

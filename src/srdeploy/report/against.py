@@ -12,7 +12,7 @@ from srdeploy.report.statistics import CONFIDENCE, clock_times, median, median_i
 LEAST = 0.05
 """Smaller changes are not called changes: two starts of one program differ by a few percent."""
 
-KEY = ("kind", "backend", "model", "precision", "device", "input", "batch", "threads", "file", "tile")
+KEY = ("kind", "backend", "model", "precision", "device", "input", "batch", "threads", "file", "tile", "sizes")
 """What makes two rows the same row. A key that one of them lacks is not compared."""
 
 _STUDENT = {2: 63.66, 3: 9.92, 4: 5.84, 5: 4.60, 6: 4.03, 7: 3.71}
@@ -68,7 +68,9 @@ def name_of(row: Mapping[str, Any]) -> str:
     elif row.get("threads"):
         words.append(f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}")
     if row.get("batch", 1) > 1:
-        words.append(f"batch {row['batch']}")
+        words.append(f"batch {row['batch']}" if "sizes" not in row else f"{row['batch']} pictures")
+    if "sizes" in row:
+        words.append("one size" if row["sizes"] == 1 else f"{row['sizes']} sizes")
     if row.get("kind") == "video":
         words.append("file to file")
     return " ".join(words)

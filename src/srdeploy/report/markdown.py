@@ -1,6 +1,7 @@
 """A report as tables: rows of text cells, drawn here as Markdown and by `page` as HTML."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
@@ -45,6 +46,8 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
     videos = [row for row in rows if row["kind"] == "video"]
     found: list[Table] = [
         ("Networks, pixels in and out", _NETWORK_HEADS, [_network(row) for row in networks]),
+        ("Pictures of as many sizes, against the same pixels in one size", _SIZES_HEADS, _sizes(rows)),
+        ("The session against the bare engine, with the same file and input", _BARE_HEADS, _bare(networks)),
         ("Whole files, decode to encode", _VIDEO_HEADS, [_video(row) for row in videos]),
         ("Where the time and the memory go", _LIMIT_HEADS, [_limits(row) for row in rows]),
         _parity_table(report.get("parity", [])),
@@ -67,6 +70,8 @@ _NETWORK_HEADS = (
     *("model", "precision", "engine", "input", "threads", "ms, median", "interval", "p90", "p99", "frames/s"),
     "Mpx/s out",
 )
+_SIZES_HEADS = ("model", "precision", "engine", "pictures", "ms each", "ms each, one size", "ratio", "ratio, CPU time")
+_BARE_HEADS = ("model", "precision", "engine", "input", "ms", "ms, bare", "ratio", "ratio, CPU time")
 _VIDEO_HEADS = ("model", "precision", "engine", "file", "input", "frames/s", "ms a frame", "interval")
 _LIMIT_HEADS = (
     *("row", "start, ms", "first frame, ms", "memory, MB", "of peak arithmetic", "of copy speed", "J a frame"),
@@ -83,6 +88,38 @@ def _network(row: Mapping[str, Any]) -> list[str]:
         *(str(row["threads"]), f"{latency['p50']:.2f}", _interval(latency), f"{latency['p90']:.2f}"),
         *(f"{latency['p99']:.2f}", f"{row['fps']:.1f}", f"{row['megapixels_per_s']:.0f}"),
     ]
+
+
+def _sizes(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Each row of many sizes beside that of one size."""
+    mixed = [row for row in rows if row["kind"] == "sizes" and row["sizes"] > 1]
+    return [
+        [row["model"], row["precision"], row["backend"], str(row["batch"]), *_beside(row, one)]
+        for row in mixed
+        for one in rows
+        if one["kind"] == "sizes" and one["sizes"] == 1 and _work(one) == _work(row)
+    ]
+
+
+def _bare(networks: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Each row of ours beside that of the engine alone."""
+    return [
+        [row["model"], row["precision"], row["backend"], f"{row['input'][1]}x{row['input'][0]}", *_beside(row, bare)]
+        for row in networks
+        for bare in networks
+        if _work(bare) == (f"bare {row['backend']}", *_work(row)[1:])
+    ]
+
+
+def _work(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[key] for key in ("backend", "model", "precision", "device", "input", "batch", "threads"))
+
+
+def _beside(row: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Median times of both, and the ratio by the clock and by processor time."""
+    ours, theirs = row["latency_ms"]["p50"], other["latency_ms"]["p50"]
+    processor = median(row["cpu_ms"]) / median(other["cpu_ms"])
+    return [f"{ours:.2f}", f"{theirs:.2f}", f"{ours / theirs:.3f}", f"{processor:.3f}"]
 
 
 def _video(row: Mapping[str, Any]) -> list[str]:

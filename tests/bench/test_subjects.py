@@ -1,0 +1,35 @@
+"""What a row is of: pictures of many sizes and of one are the same work."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srdeploy.bench import subjects
+from srdeploy.bench.suite import Row
+from srdeploy.upscale import Upscaler
+
+
+def test_pictures_of_many_sizes_and_of_one_have_the_same_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: list[tuple[int, Upscaler, tuple[int, ...]]] = []
+
+    def see(upscaler: Upscaler, picture: np.ndarray) -> np.ndarray:
+        met.append((sizes, upscaler, picture.shape))
+        return picture
+
+    monkeypatch.setattr(Upscaler, "__call__", see)
+    for sizes in (30, 1):
+        row = Row("sizes", "ort", "fast-x4", device="cpu", threads=1, batch=30, sizes=sizes)
+        subject = subjects.open_row(row, tmp_path)
+        assert (subject.facts["sizes"], subject.facts["batch"]) == (sizes, 30)
+        for _ in range(2):
+            assert subject.run(lambda: None) == 30
+    shapes = {
+        kind: [shape for sizes, _, shape in met[start : start + 30]] for kind, start in (("many", 0), ("one", 60))
+    }
+    assert len(set(shapes["many"])) == 30 and len(set(shapes["one"])) == 1
+    pixels = {kind: sum(height * width for height, width, _ in found) for kind, found in shapes.items()}
+    assert abs(pixels["many"] / pixels["one"] - 1) < 0.01
+    assert met[0][1] is not met[30][1], "each run opens the model anew, or sizes would be known to it"
