@@ -52,7 +52,8 @@ def one_model(name: str) -> str:
     """The rows of a card: each precision's own file, and bicubic."""
     rows = ["| | Set5 | Set14 | B100 |", "|---|---|---|---|"]
     recipe = tomllib.loads((REPOSITORY / "export" / f"{name}.toml").read_text(encoding="utf-8"))
-    rows += [f"| `{name}.{precision}.onnx` | {score(f'{name}.{precision}')} |" for precision in recipe["precisions"]]
+    precisions = recipe["precisions"] + (["int8-trt"] if "int8" in recipe["precisions"] else [])
+    rows += [f"| `{name}.{precision}.onnx` | {score(f'{name}.{precision}')} |" for precision in precisions]
     rows.append(f"| bicubic | {score(f'bicubic-x{name[-1]}')} |")
     return "\n".join(rows)
 
