@@ -170,6 +170,28 @@ def parity() -> str:
     return f"{table(heads, cells)}\n\n{_made_by(document, 'parity')} {where}"
 
 
+def cluster() -> str:
+    """What Ray costs: two workers beside two plain processes."""
+    path = REPORTS / "cluster-overhead.json"
+    command = f"`python3 scripts/measure_cluster -o benchmarks/reports/{path.name}`"
+    if not path.is_file():
+        return f"Not measured yet; {command} does."
+    document = json.loads(path.read_text(encoding="utf-8"))
+    cells = [
+        [
+            f"{row['count']} {row['work']} for each",
+            *(f"{row[side]:.1f}" for side in ("plain", "ray")),
+            f"{row['lost']:.1%}",
+            *(f"{row[side]:.1f}" for side in ("plain_fixed", "ray_fixed")),
+        ]
+        for row in document["rows"]
+    ]
+    heads = ["seconds", "two processes", "two workers", "lost to Ray", "begin and end: processes", "workers"]
+    machine = document["environment"]
+    made = f"{machine['cpu']}, 2 cores, Ray {machine['ray']}, {document['date'][:10]}, medians of {document['repeats']}"
+    return f"{table(heads, cells)}\n\n{made}, by {command}."
+
+
 def pictures() -> dict[Path, str]:
     """SVG text by the path that it belongs to, of what the committed reports can show."""
     found = {}

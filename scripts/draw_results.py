@@ -76,7 +76,9 @@ def training() -> str:
 def drawn(text: str, name: str) -> str:
     """The text with each of its tables drawn again."""
     tables = {"models": all_models, "training": training, "card": lambda: one_model(name)}
-    tables |= {kind: getattr(draw_reports, kind) for kind in ("speed", "video", "peers", "parity", "figures")}
+    tables |= {
+        kind: getattr(draw_reports, kind) for kind in ("speed", "video", "peers", "parity", "cluster", "figures")
+    }
 
     def table(match: re.Match[str]) -> str:
         return f"<!-- results: {match[1]} -->\n\n{tables[match[1]]()}\n\n<!-- end -->"
@@ -87,7 +89,7 @@ def drawn(text: str, name: str) -> str:
 def main() -> int:
     wrong = []
     drawings = draw_reports.pictures()
-    pages = [REPOSITORY / "README.md", REPOSITORY / "train" / "README.md", REPOSITORY / "docs" / "models.md"]
+    pages = [REPOSITORY / name for name in ("README.md", "train/README.md", "docs/models.md", "docs/cluster.md")]
     for page in [*pages, *(REPOSITORY / "export" / f"{name}.md" for name in models())]:
         drawings[page] = drawn(page.read_text(encoding="utf-8"), page.stem)
     for page, after in drawings.items():
