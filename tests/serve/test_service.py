@@ -23,6 +23,10 @@ import pytest
 import srdeploy
 
 pytest.importorskip("fastapi")
+from prometheus_client.parser import text_string_to_metric_families
+
+from srdeploy.serve.work import Limits, Worker
+
 LONG = bool(os.environ.get("SRDEPLOY_CHECK_LONG"))
 
 Answer = tuple[int, bytes]
@@ -168,6 +172,50 @@ def test_lengths_that_lie(start: Callable[..., Service], small: Path) -> None:
     assert service.end() == 0
 
 
+def test_a_form_without_a_length_is_bounded_too(start: Callable[..., Service]) -> None:
+    service = start("--max-upload", "1")
+    host, port = service.address.removeprefix("http://").split(":")
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        client.sendall(
+            b"POST /v1/upscale HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+            b"Content-Type: multipart/form-data; boundary=x\r\n\r\n%x\r\n%b\r\n" % (len(head), head)
+        )
+        for _ in range(20):  # as much as is taken, and a little: then the answer comes although the form has no end
+            client.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
+    assert service.end() == 0
+
+
+def test_who_sends_slowly_is_not_waited_for(start: Callable[..., Service]) -> None:
+    service = start("--max-seconds", "1")
+    host, port = service.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        client.sendall(b"POST /v1/upscale HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
+        client.sendall(b"a")
+        assert client.recv(4096).startswith(b"HTTP/1.1 408 ")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        client.sendall(b"POST /v1/upscale HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\na")
+    assert not [path for path in service.folder.rglob("*") if path.is_file()]
+    assert service.end() == 0
+    assert service.process.stderr is not None
+    assert "Traceback" not in service.process.stderr.read(), "a client that goes is no defect"
+
+
+def test_a_result_that_nobody_fetches_is_forgotten(small: Path) -> None:
+    worker = Worker(Limits(kept_seconds=0.1))
+    folder = worker.folder()
+    source = folder / "upload.png"
+    source.write_bytes(small.read_bytes())
+    worker.add(source, "espcn-x2").future.result(60)
+    for _ in range(600):
+        if not worker.tasks:
+            break
+        time.sleep(0.05)
+    assert not worker.tasks and not folder.exists()
+    worker.close()
+
+
 def test_a_full_queue_says_429(start: Callable[..., Service], samples: Path) -> None:
     service, clip = start("--queue", "1"), (samples / "clip.mp4").read_bytes()
     ids = []
@@ -201,7 +249,11 @@ def test_a_task_tells_its_progress_and_gives_its_result_once(
     assert service.ask(f"/v1/tasks/{one}/result")[0] == 404
     api = json.loads(service.ask("/openapi.json")[1])
     assert {"/v1/upscale", "/v1/tasks", "/v1/models", "/health", "/metrics"} <= set(api["paths"])
-    assert b"srdeploy_requests_total" in service.ask("/metrics")[1]
+    answer = api["paths"]["/v1/upscale"]["post"]["responses"]["200"]
+    assert "application/json" not in answer.get("content", {}), "the answer is a picture"
+    metrics = text_string_to_metric_families(service.ask("/metrics")[1].decode())
+    assert {"srdeploy_requests", "srdeploy_request_seconds", "srdeploy_waiting_tasks"} <= {one.name for one in metrics}
+    assert "error" in json.loads(service.ask("/nowhere")[1])
     page = service.ask("/")[1].decode()
     assert "https://" not in page and "http://" not in page, "the page must work without internet"
 

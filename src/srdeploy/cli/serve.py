@@ -15,7 +15,7 @@ def serve(
     waiting: Annotated[int, typer.Option("--queue", min=1, help="Tasks that may wait; more are answered 429.")] = 32,
     megabytes: Annotated[int, typer.Option("--max-upload", min=1, help="Megabytes of one upload.")] = 512,
     pixels: Annotated[int, typer.Option("--max-pixels", min=1, help="Pixels of one source picture.")] = 16_000_000,
-    seconds: Annotated[float, typer.Option("--max-seconds", min=1, help="Seconds that one task may take.")] = 600,
+    seconds: Annotated[float, typer.Option("--max-seconds", min=1, help="Seconds of an upload, and of a task.")] = 600,
 ) -> None:
     """Serve a page where people drop pictures and clips, and an API for programs. Ends on Ctrl-C or SIGTERM.
 

@@ -12,7 +12,9 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
 
 from srdeploy import __version__, zoo
 from srdeploy.errors import SrdeployError
@@ -23,6 +25,9 @@ PAGE = Path(__file__).with_name("page.html")
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "bmp": ".bmp", "tiff": ".tif", "gif": ".gif"}
 """The suffix that an upload without a name gets, by its content; a video gets .mkv."""
+
+_FORM_BYTES = 1 << 16
+"""What a form may have beside its file."""
 
 Model = Annotated[str | None, Query(description="A shipped name, such as espcn-x4. Default: the service's.")]
 Name = Annotated[str | None, Query(description="The file's name; its suffix names the format of the result.")]
@@ -67,8 +72,8 @@ def make_app(default: str, limits: Limits, worker: Worker, hosts: list[str] | No
         text = f"{limits.waiting} tasks are waiting already; try again in a few seconds"
         return JSONResponse({"error": text}, 429, {"Retry-After": "2"})
 
-    @app.exception_handler(HTTPException)
-    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+    @app.exception_handler(AnyHTTPException)
+    async def refused(request: Request, error: AnyHTTPException) -> JSONResponse:
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
     return app
@@ -121,8 +126,15 @@ def _add_work(app: FastAPI, default: str, limits: Limits, worker: Worker) -> Non
         chosen = zoo.resolve(model or default, None)
         folder = worker.folder()
         try:
-            source, stem = await _received(request, folder, name, limits.upload_bytes)
+            async with asyncio.timeout(limits.seconds):
+                source, stem = await _received(request, folder, name, limits.upload_bytes)
             task = worker.add(source, chosen)
+        except TimeoutError:
+            Task(folder, folder, chosen, state="failed").discard()
+            raise HTTPException(408, f"the upload took longer than {limits.seconds:g} s") from None
+        except ClientDisconnect:
+            Task(folder, folder, chosen, state="failed").discard()
+            raise HTTPException(400, "the upload broke off") from None
         except BaseException:
             Task(folder, folder, chosen, state="failed").discard()
             raise
@@ -142,7 +154,7 @@ def _add_work(app: FastAPI, default: str, limits: Limits, worker: Worker) -> Non
 
     stems: dict[str, str] = {}
 
-    @app.post("/v1/upscale", openapi_extra=body)
+    @app.post("/v1/upscale", openapi_extra=body, response_class=FileResponse)
     async def upscale(request: Request, model: Model = None, name: Name = None) -> Response:
         """Enlarge the picture or video in the body (raw bytes, or one file of a form), and answer with the result."""
         task, stem = await queued(request, model, name)
@@ -170,7 +182,7 @@ def _add_work(app: FastAPI, default: str, limits: Limits, worker: Worker) -> Non
             state |= {key: made[key] for key in ("frames", "seconds", "model", "precision", "backend", "device")}
         return state
 
-    @app.get("/v1/tasks/{id}/result")
+    @app.get("/v1/tasks/{id}/result", response_class=FileResponse)
     async def fetch(id: str) -> Response:
         """The result, once; then the task is forgotten and nothing of it is left on the disk."""
         task = known(id)
@@ -194,7 +206,9 @@ async def _received(request: Request, folder: Path, name: str | None, most: int)
         raise HTTPException(413, f"the upload has {declared} bytes; at most {most} are taken")
     part = folder / "upload.part"
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        async with request.form(max_files=1, max_fields=8) as form:
+        # The parser keeps what it reads on the disk, so the bound stands before it.
+        form_of = Request(request.scope, _bounded(request.receive, most + _FORM_BYTES))
+        async with form_of.form(max_files=1, max_fields=8) as form:
             files = [value for value in form.values() if isinstance(value, UploadFile)]
             if not files:
                 raise HTTPException(400, "the form holds no file; send one, or the picture itself as the body")
@@ -209,6 +223,21 @@ async def _received(request: Request, folder: Path, name: str | None, most: int)
     suffix = Path(name).suffix if name and re.fullmatch(r"\.\w{1,8}", Path(name).suffix) else ""
     # A name of our own: what a client types never becomes a path here.
     return part.rename(folder / f"upload{suffix or SUFFIXES.get(kind_of(head), '.mkv')}"), Path(name or "result").stem
+
+
+def _bounded(receive: Callable[[], Awaitable[Any]], most: int) -> Callable[[], Awaitable[Any]]:
+    """`receive` of an ASGI request that raises HTTPException 413 after so many bytes."""
+    size = 0
+
+    async def bounded() -> Any:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > most:
+            raise HTTPException(413, f"the form has more than the {most} bytes that are taken")
+        return message
+
+    return bounded
 
 
 async def _chunks(file: UploadFile) -> AsyncIterator[bytes]:

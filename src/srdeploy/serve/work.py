@@ -40,7 +40,7 @@ class _Stopped(Exception):
 @dataclass(frozen=True)
 class Limits:
     """What one client may cost. upload_bytes: of one request; pixels: of one source picture or frame; waiting: tasks in
-    the queue; seconds: of one task; kept_seconds: how long a finished task waits to be fetched."""
+    the queue; seconds: of one upload, and of one task; kept_seconds: how long a finished task waits to be fetched."""
 
     upload_bytes: int = 512 << 20
     pixels: int = 16_000_000
@@ -125,8 +125,16 @@ class Worker:
             if task.ended is not None and now - task.ended > self.limits.kept_seconds:
                 self.drop(task)
 
+    def _next(self) -> Task | None:
+        """The next task; while there is none, what nobody fetched is forgotten in time."""
+        while True:
+            try:
+                return self._queue.get(timeout=min(self.limits.kept_seconds, 10))
+            except queue.Empty:
+                self._forget()
+
     def _work(self) -> None:
-        while (task := self._queue.get()) is not None:
+        while (task := self._next()) is not None:
             task.state = "running"
             try:
                 task.outcome = self._do(task)
