@@ -209,7 +209,7 @@ def test_a_result_that_nobody_fetches_is_forgotten(small: Path) -> None:
     source.write_bytes(small.read_bytes())
     worker.add(source, "espcn-x2").future.result(60)
     for _ in range(600):
-        if not worker.tasks:
+        if not folder.exists():
             break
         time.sleep(0.05)
     assert not worker.tasks and not folder.exists()
