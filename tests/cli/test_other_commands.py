@@ -1,6 +1,8 @@
 """The other verbs, as a person types them."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,3 +132,27 @@ def test_training_draws_its_bar_on_standard_error(repository: Path, monkeypatch:
     assert result.exit_code == 0, result.stderr
     assert "a bar" in result.stderr
     assert [line.partition(":")[0] for line in result.stdout.splitlines()] == ["w.safetensors", "next"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "typed"),
+    [
+        ("bash", {"COMP_WORDS": "srdeploy ru", "COMP_CWORD": "1"}),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "srdeploy ru"}),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "srdeploy ru", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ],
+)
+def test_shells_complete_verbs(shell: str, typed: dict[str, str]) -> None:
+    command = [Path(sys.executable).with_name("srdeploy")]
+    environment = {**os.environ, "_SRDEPLOY_COMPLETE": f"complete_{shell}", **typed}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "run" in done.stdout, done.stderr
+    assert "train" not in done.stdout
+
+
+def test_completion_is_installed_where_the_page_says(tmp_path: Path) -> None:
+    environment = {**os.environ, "HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["bash", "-c", "srdeploy --install-completion; true"]  # the shell stays, so that it can be told
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "completion installed in" in done.stdout, done.stderr
+    assert any(path.is_file() for path in tmp_path.rglob("srdeploy*"))
