@@ -17,7 +17,7 @@ from srdeploy.media import VIDEO_SUFFIXES, EncodeOptions, is_whole, open_reader,
 from srdeploy.media.base import MAX_PIXELS, PIPE, Reader, Writer, partial_path, refuse_special
 from srdeploy.media.names import files_of, is_sequence
 from srdeploy.picture import Picture
-from srdeploy.stream import upscale_stream
+from srdeploy.pipeline import upscale_stream
 from srdeploy.upscale import Upscaler
 
 OnFrame = Callable[[int, int | None, int], None]

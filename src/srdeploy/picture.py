@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from srdeploy.errors import InputError
+
 Pixels = npt.NDArray[Any]
 """uint8 or uint16 samples; the shape is said where it is used."""
 
@@ -75,6 +77,20 @@ class Picture:
     def dtype(self) -> np.dtype[Any]:
         """uint8 at 8 bits, uint16 above."""
         return np.dtype(np.uint8 if self.depth == 8 else np.uint16)
+
+
+def picture_of(pixels: Pixels) -> Picture:
+    """A Picture of an array (H, W) or (H, W, 3) RGB of uint8 or uint16; InputError for any other."""
+    if (
+        pixels.dtype not in (np.uint8, np.uint16)
+        or (pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3))
+        or 0 in pixels.shape
+    ):
+        raise InputError(
+            f"an array of uint8 or uint16 and of shape (H, W) or (H, W, 3) is a picture; given was {pixels.dtype} of "
+            f"shape {pixels.shape}"
+        )
+    return Picture("gray" if pixels.ndim == 2 else "rgb", (pixels,), depth=8 * pixels.itemsize)
 
 
 @dataclass(frozen=True, eq=False)

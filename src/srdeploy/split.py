@@ -37,7 +37,7 @@ from srdeploy.media.video_reader import VideoReader
 from srdeploy.media.video_target import VideoTarget
 from srdeploy.media.video_writer import VideoWriter
 from srdeploy.picture import Frame
-from srdeploy.stream import upscale_stream
+from srdeploy.pipeline import upscale_stream
 from srdeploy.upscale import Upscaler
 
 AT_ONCE = 2

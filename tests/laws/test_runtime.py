@@ -46,6 +46,13 @@ def test_public_names() -> None:
     assert srdeploy.__all__ == PUBLIC
     for name in PUBLIC:
         assert getattr(srdeploy, name) is not None
+        assert name in dir(srdeploy)
+
+
+def test_no_module_hides_a_public_name() -> None:
+    """Importing srdeploy.NAME, anywhere, would put the module in the place of what NAME is."""
+    modules = {path.stem for path in Path(srdeploy.__file__).parent.iterdir()}
+    assert not modules & set(PUBLIC)
 
 
 def test_run_without_torch_and_onnx(samples: Path, tmp_path: Path) -> None:

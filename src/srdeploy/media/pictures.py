@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from srdeploy.atomic import atomic
 from srdeploy.errors import InputError, OutputError
 from srdeploy.media.base import MAX_PIXELS, Finishing, check_place, part_path
@@ -13,7 +15,7 @@ from srdeploy.media.decode import decode, page_count
 from srdeploy.media.direct import write_to
 from srdeploy.media.encode import format_of, lost, takes_icc, tiff_page
 from srdeploy.media.kinds import read_bytes
-from srdeploy.picture import Frame, Picture
+from srdeploy.picture import Frame, Picture, Pixels, picture_of
 
 
 def read_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -28,13 +30,18 @@ def read_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:
     return decode(path, read_bytes(path, max_pixels), max_pixels, [])
 
 
-def write_picture(path: Path | str, picture: Picture) -> None:
+def write_picture(path: Path | str, picture: Picture | Pixels) -> None:
     """Write a picture of layout "rgb" or "gray" in the format that the suffix of `path` names; whole or not at all.
 
-    JPEG at quality 95 without chroma subsampling, WebP lossless, TIFF with Deflate. Raises OutputError as
-    check_picture_target does, and when the disk does not take it.
+    An array of uint8 or uint16, (H, W) or (H, W, 3) RGB, is taken too. What is at `path` is replaced. JPEG at quality
+    95 without chroma subsampling, WebP lossless, TIFF with Deflate. Raises InputError for what is no picture,
+    OutputError as check_picture_target does, and when the disk does not take it.
     """
     path = Path(path)
+    if isinstance(picture, np.ndarray):
+        picture = picture_of(picture)
+    if not isinstance(picture, Picture):
+        raise InputError(f"write_picture takes a Picture or an array, not {type(picture).__name__}")
     check_picture_target(path, picture.width, picture.height, picture)
     with atomic(path) as part:
         write_to(part, path, picture)

@@ -74,6 +74,11 @@ def open_upscaler(
     def deep() -> Session:
         if precision == "auto" and session.spec.precision == "int8" and path.parent == zoo.MODELS:
             return open_session(zoo.find(session.spec.name, pixels="float"), backend, device, threads)
+        if session.spec.precision == "int8":
+            raise ModelError(
+                f"the picture has more than 8 bits, and {path.name} takes pixels of 8 bits alone as every int8 file "
+                "does; type --precision fp32, or -m and the path of an fp32 .float.onnx"
+            )
         return open_session(zoo.find(str(path), pixels="float"), engine, device, threads, choice.precision)
 
     def fp32() -> Session | None:

@@ -13,7 +13,7 @@ from srdeploy.inorder import in_order
 from srdeploy.media.alpha import with_colour_under_alpha
 from srdeploy.media.colour import rgb_from_ycbcr, rgb_from_yuv, ycbcr_from_rgb, yuv_from_rgb
 from srdeploy.media.enlarge import chroma_offset, enlarge_plane, enlarge_rows
-from srdeploy.picture import Frame, Picture, Pixels
+from srdeploy.picture import Frame, Picture, Pixels, picture_of
 from srdeploy.spec import ModelSpec
 from srdeploy.upscale.tiles import Log, TileChoice, Tiled, window_overlap
 
@@ -72,7 +72,7 @@ class Upscaler:
         if isinstance(given, Frame):
             result = replace(given, picture=self._picture(given.picture))
         elif isinstance(given, np.ndarray):
-            result = self._picture(_picture_of(given)).planes[0]
+            result = self._picture(picture_of(given)).planes[0]
         else:
             result = self._picture(given)
         return cast(Kind, result)
@@ -229,16 +229,6 @@ class _Once:
             return self._session
 
 
-def _picture_of(pixels: Pixels) -> Picture:
-    """A Picture of an array (H, W) or (H, W, 3) of uint8 or uint16; InputError for any other."""
-    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3):
-        raise InputError(
-            f"an upscaler takes uint8 or uint16 arrays of shape (H, W) or (H, W, 3); it was given {pixels.dtype} of "
-            f"shape {pixels.shape}"
-        )
-    return Picture("gray" if pixels.ndim == 2 else "rgb", (pixels,), depth=8 * pixels.itemsize)
-
-
 def _check_tileable(spec: ModelSpec, tile: object, overlap: int | None) -> None:
     """Raise ModelError for tiles that a network cannot be cut into."""
     if spec.size is not None:
@@ -274,7 +264,7 @@ def _check_picture(picture: object) -> None:
         if plane.dtype != picture.dtype or plane.ndim != 2 + len(sides) or plane.shape[2:] != sides or 0 in plane.shape:
             raise InputError(
                 f"a {picture.layout} picture of {picture.depth} bits has {picture.dtype} planes of shape "
-                f"{('H', 'W', *sides)}; it was given {plane.dtype} of shape {plane.shape}"
+                f"{'(H, W, 3)' if sides else '(H, W)'}; it was given {plane.dtype} of shape {plane.shape}"
             )
     if len(picture.planes) != count:
         raise InputError(f"a {picture.layout} picture has {count} planes; it was given {len(picture.planes)}")

@@ -16,7 +16,7 @@ import pytest
 
 from srdeploy.errors import InputError, OutputError
 from srdeploy.picture import Frame, Picture
-from srdeploy.stream import QUEUE_FRAMES, upscale_stream
+from srdeploy.pipeline import QUEUE_FRAMES, upscale_stream
 
 
 def _picture(value: int) -> Picture:
