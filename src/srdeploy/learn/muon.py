@@ -45,9 +45,15 @@ def is_kernel(parameter: Tensor) -> bool:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon at `muon_rate` for the parameters that are kernels (`is_kernel`), Adam at `adam_rate` for the others."""
+    """Muon at `muon_rate` for the parameters that are kernels (`is_kernel`), Adam at `adam_rate` for the others.
 
-    def __init__(self, net: nn.Module, adam_rate: float, muon_rate: float) -> None:
+    compiled: matrices are orthogonalised by compiled code, replayed as CUDA graphs on a GPU.
+    """
+
+    def __init__(self, net: nn.Module, adam_rate: float, muon_rate: float, compiled: bool = False) -> None:
+        self.orthogonalised = orthogonalised
+        if compiled:
+            self.orthogonalised = torch.compile(orthogonalised, mode="reduce-overhead", dynamic=False)
         parameters = list(net.parameters())
         groups = [
             {"params": [p for p in parameters if not is_kernel(p)], "lr": adam_rate, "muon": False},
@@ -83,7 +89,7 @@ class Muon(torch.optim.Optimizer):
         for shape, indices in alike.items():
             matrices = torch.stack([ahead[index].reshape(shape[0], -1) for index in indices])
             stretch = max(1.0, matrices.shape[-2] / matrices.shape[-1]) ** 0.5
-            steps = [step.reshape(shape) for step in orthogonalised(matrices).unbind()]
+            steps = [step.reshape(shape) for step in self.orthogonalised(matrices).unbind()]
             torch._foreach_add_([parameters[index] for index in indices], steps, alpha=-rate * stretch)
 
     def _adam(self, parameters: list[Tensor], rate: float) -> None:

@@ -186,7 +186,8 @@ class Run(pl.LightningModule):
         """The guiding networks go where the trained one is, which is compiled there if the recipe says so."""
         self.guides.to(self.device)
         if self.recipe.compile:
-            self.compiled = torch.compile(self.net.forward)
+            # On a GPU a step of a small network is hundreds of short kernels: their launches are replayed as graphs.
+            self.compiled = torch.compile(self.net.forward, mode="reduce-overhead")
 
     def on_train_epoch_start(self) -> None:
         """Tell the crops which epoch it is: they are drawn from (seed, epoch, rank, step)."""
@@ -200,6 +201,8 @@ class Run(pl.LightningModule):
 
     def training_step(self, places: Tensor, index: int) -> Tensor:
         """Where the crops of a batch lie (`Crops`) to the loss."""
+        if self.recipe.compile:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         low, high = (crop.float() / 255 for crop in self._crops().cut(places))
         if self.net.channels == 1 and self.recipe.data.video_range > 0:
             squeezed = round(low.shape[0] * self.recipe.data.video_range)  # crops come in random order
@@ -243,7 +246,7 @@ class Run(pl.LightningModule):
         recipe = self.recipe
         optimizer: torch.optim.Optimizer
         if recipe.muon_rate > 0:
-            optimizer = Muon(self, recipe.learning_rate, recipe.muon_rate)
+            optimizer = Muon(self, recipe.learning_rate, recipe.muon_rate, recipe.compile)
         else:
             optimizer = torch.optim.Adam(self.parameters(), lr=recipe.learning_rate)
         total = recipe.epochs * recipe.steps_per_epoch
