@@ -111,8 +111,9 @@ class VideoReader:
         self.form = pixel_format(first.format.name, self.path)
         self.depth = self.form.depth
         self.color: ColorTags = color_of(first, chroma_location(stream))
-        self.rate: Fraction | None = stream.average_rate or stream.guessed_rate
-        self.sample_aspect_ratio: Fraction | None = stream.sample_aspect_ratio or None
+        # PyAV 19 has rationals of its own, which do less.
+        self.rate: Fraction | None = Fraction(stream.average_rate or stream.guessed_rate or 0) or None
+        self.sample_aspect_ratio: Fraction | None = Fraction(stream.sample_aspect_ratio or 0) or None
         self.display_matrix = display_matrix(first)
         self.mastering_display = side_data(first, "MASTERING_DISPLAY_METADATA")
         self.content_light = side_data(first, "CONTENT_LIGHT_LEVEL")
