@@ -125,7 +125,8 @@ class VideoReader:
         self.seconds: float | None = None if length is None else float(length)
         self.frames = self._expected()
         if drops_alpha(first.format.name) and not is_opaque(first):
-            self.notes.append(f"the alpha channel of {self.path.name} ({first.format.name}) is not kept")
+            kept = "; type -o with .png or .webp to keep it" if self.format_names & {"gif", "apng"} else ""
+            self.notes.append(f"the alpha channel of {self.path.name} ({first.format.name}) is not kept{kept}")
 
     def go_on(self, begun: int, pts: int) -> None:
         """Give only the frames after the first `begun`, of which the last is shown at `pts`; before any is taken.
