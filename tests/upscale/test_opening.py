@@ -82,7 +82,7 @@ def test_int8_when_it_loses_little(ship: Callable[..., Path], monkeypatch: pytes
     upscaler = srdeploy.open("espcn-x2", device="cpu", threads=1)
     for _ in range(2):
         assert upscaler(deep).shape == (16, 16, 3)
-    assert upscaler.log.take()[1] == ("pixels of 16 bits are computed in fp32 on ort: int8 files take 8 bits",)
+    assert upscaler.log.take()[1] == ("16-bit pixels are computed in fp32 on ort: int8 files take 8 bits",)
     upscaler(deep.astype(np.uint8))
     upscaler(deep)
     (note,) = upscaler.log.take()[1]

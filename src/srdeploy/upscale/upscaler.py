@@ -142,7 +142,7 @@ class Upscaler:
             self._why = ""
         elif self._why_deep and session is not self.session and session.arithmetic != self.session.arithmetic:
             ours, theirs = self.session.arithmetic, session.arithmetic
-            self.log.say(f"pixels of {depth} bits are computed in {theirs} on {session.backend}: {ours} files take 8 bits")
+            self.log.say(f"{depth}-bit pixels are computed in {theirs} on {session.backend}: {ours} files take 8 bits")
             self._why_deep = False
 
     def _network_for(self, depth: int) -> Tiled:
