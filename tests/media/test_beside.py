@@ -1,5 +1,6 @@
 """What stands beside the pixels, or makes several pictures of one: kept, or said, by the word of other readers."""
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -90,6 +91,15 @@ def test_colour_spaces_of_png_and_avif_are_carried_over(tmp_path: Path, enlarge_
     (tmp_path / "a.avif").write_bytes(data)
     assert enlarge_file(tmp_path / "a.avif", tmp_path / "c.png") == []
     assert chunks_of(tmp_path / "c.png")[b"cICP"] == bytes((9, 16, 0, 1))
+
+
+def test_the_profile_of_a_bmp_is_kept_where_it_fits(shared: Path, tmp_path: Path, enlarge_file: Enlarge) -> None:
+    source = shared / "data" / "odd" / "bmpsuite" / "q_rgb24prof.bmp"
+    icc = read_picture(source).icc
+    assert icc is not None and ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(icc)))
+    assert enlarge_file(source, tmp_path / "b.png") == []
+    assert read_picture(tmp_path / "b.png").icc == icc
+    assert ["ICC profile not kept in .bmp" in note for note in enlarge_file(source, tmp_path / "b.bmp")] == [True]
 
 
 def test_compressed_xmp_of_a_png(tmp_path: Path) -> None:

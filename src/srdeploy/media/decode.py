@@ -175,7 +175,7 @@ def _by_opencv(
     return replace(
         picture,
         depth=headers.avif_depth(data) if kind == "avif" else picture.depth,
-        icc=found.get(ICC),
+        icc=headers.bmp_profile(data) if kind == "bmp" else found.get(ICC),
         exif=found.get(EXIF),
         xmp=_stripped(found.get(XMP)),
     )

@@ -83,6 +83,14 @@ def color(data: bytes, kind: str) -> ColorTags:
     return ColorTags(matrix, primaries, transfer, full_range=True)  # once it is RGB
 
 
+def bmp_profile(data: bytes) -> bytes | None:
+    """The ICC profile inside a BMP of version 5 whose colour space is PROFILE_EMBEDDED."""
+    if len(data) < 138 or data[14] != 124 or data[70:74] != b"DEBM":
+        return None
+    at, length = struct.unpack_from("<II", data, 126)
+    return data[14 + at : 14 + at + length] or None
+
+
 def jpeg_components(data: bytes) -> int:
     """How many components a JPEG's first frame has: 1 gray, 3 colour, 4 CMYK or YCCK; 0 where none is found."""
     return next((data[at + 7] for at in _frames(data) if at + 7 < len(data)), 0)
