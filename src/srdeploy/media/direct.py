@@ -26,6 +26,7 @@ from srdeploy.media.encode import (
 )
 from srdeploy.media.quiet import captured_stderr
 from srdeploy.picture import Picture, Pixels
+from srdeploy.shortage import is_shortage
 
 _DIRECT = frozenset({".jpg", ".tiff", ".bmp"})
 _BAND_ROWS = 64
@@ -84,6 +85,8 @@ def _write(part: Path, path: Path, picture: Picture, pixels: Pixels) -> None:
         with captured_stderr(chatter):
             done = write(os.fsencode(part), pixels, list(blocks), arrays(blocks), parameters(form.extension, pixels))
     except cv2.error as error:
+        if is_shortage(error):
+            raise
         raise OutputError(f"cannot write {path}: {reason([error.err or ''])}") from None
     if not done:
         raise _ends_early(path)

@@ -14,6 +14,7 @@ from srdeploy.media.decode import EXIF, ICC, XMP, XMP_IN_JPEG, reason
 from srdeploy.media.kinds import PICTURE_SUFFIXES
 from srdeploy.media.quiet import captured_stderr
 from srdeploy.picture import Picture, Pixels
+from srdeploy.shortage import is_shortage, too_little
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,12 @@ def _coded(path: Path, extension: str, pixels: Pixels, blocks: dict[int, bytes])
         with captured_stderr(chatter):
             done, coded = cv2.imencodeWithMetadata(extension, pixels, list(blocks), arrays(blocks), words)
     except cv2.error as error:
+        if is_shortage(error):
+            raise
         raise OutputError(f"cannot write {path}: {reason([error.err or ''])}") from None
+    if not done and (extension == ".webp" or any("unknown exception" in line for line in chatter)):
+        # What OpenCV does not know is C++'s bad_alloc; of lossless pixels that fit, libwebp refuses none but for that.
+        raise too_little(f"to write {path}")
     if not done:
         raise OutputError(f"cannot write {path}: {reason(chatter)}")
     return bytes(coded.tobytes())

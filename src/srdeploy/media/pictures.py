@@ -16,6 +16,7 @@ from srdeploy.media.direct import write_to
 from srdeploy.media.encode import format_of, lost, takes_icc, tiff_page
 from srdeploy.media.kinds import read_bytes
 from srdeploy.picture import Frame, Picture, Pixels, picture_of
+from srdeploy.shortage import shortage_said
 
 
 def read_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -43,7 +44,7 @@ def write_picture(path: Path | str, picture: Picture | Pixels) -> None:
     if not isinstance(picture, Picture):
         raise InputError(f"write_picture takes a Picture or an array, not {type(picture).__name__}")
     check_picture_target(path, picture.width, picture.height, picture)
-    with atomic(path) as part:
+    with atomic(path) as part, shortage_said(f"to write {path}"):
         write_to(part, path, picture)
 
 
@@ -123,14 +124,18 @@ class PictureWriter(Finishing):
         if self._taken == 0 and (picture.width, picture.height) != self._size:
             raise ValueError(f"a frame of {picture.width}x{picture.height} for a picture of {self._size}")
         try:
-            if self._pages == 1:
-                write_to(self._part, self.path, picture, borrow=True)
-            else:
-                self._file = self._file or self._part.open("xb")
-                self._write_page(self._file, picture)
+            with shortage_said(f"to write {self.path}"):
+                self._write(picture)
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from None
         self._taken += 1
+
+    def _write(self, picture: Picture) -> None:
+        if self._pages == 1:
+            write_to(self._part, self.path, picture, borrow=True)
+        else:
+            self._file = self._file or self._part.open("xb")
+            self._write_page(self._file, picture)
 
     def _write_page(self, file: BinaryIO, picture: Picture) -> None:
         check_picture_target(self.path, picture.width, picture.height, picture)

@@ -17,6 +17,7 @@ from srdeploy.extras import require
 from srdeploy.media import headers
 from srdeploy.media.quiet import captured_stderr
 from srdeploy.picture import Picture, Pixels
+from srdeploy.shortage import is_shortage
 
 _FORMATS = {"jpeg": "JPEG", "tiff": "TIFF", "avif": "AVIF", "jxl": "JXL", "jp2": "JPEG2000"}
 _LOCK = threading.Lock()
@@ -81,7 +82,9 @@ def guarded(path: Path, kind: str) -> Iterator[None]:
                 yield
         except InputError:
             raise
-        except Exception as error:  # noqa: BLE001 - decoders raise nearly everything on damaged files
+        except Exception as error:  # decoders raise nearly everything on damaged files
+            if is_shortage(error):
+                raise
             said = " ".join(str(error).split())[:120] or type(error).__name__
             if isinstance(error, UnidentifiedImageError):
                 said = "its head is not understood"
@@ -152,7 +155,9 @@ def _heif(path: Path, data: bytes, max_pixels: int) -> Picture:
         info = dict(found.info)
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
+        if is_shortage(error):
+            raise
         said = " ".join(str(error).split())[:120]
         raise InputError(f"{path} is damaged or cut off (heif: {said}); fetch or make it again") from None
     return _beside(_picture(pixels), info)

@@ -8,12 +8,13 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from srdeploy.backends import Session
-from srdeploy.errors import InputError, ModelError, OutOfMemory
+from srdeploy.errors import InputError, ModelError, OutOfMemory, SrdeployError
 from srdeploy.inorder import in_order
 from srdeploy.media.alpha import with_colour_under_alpha
 from srdeploy.media.colour import rgb_from_ycbcr, rgb_from_yuv, ycbcr_from_rgb, yuv_from_rgb
 from srdeploy.media.enlarge import chroma_offset, enlarge_plane, enlarge_rows
 from srdeploy.picture import Frame, Picture, Pixels, picture_of
+from srdeploy.shortage import is_shortage
 from srdeploy.spec import ModelSpec
 from srdeploy.upscale.tiles import Log, TileChoice, Tiled, window_overlap
 
@@ -125,7 +126,9 @@ class Upscaler:
             if picture.alpha is None:
                 return result
             return replace(result, alpha=self._enlarged(picture.alpha, picture.peak))
-        except MemoryError:
+        except Exception as error:
+            if isinstance(error, SrdeployError) or not is_shortage(error):
+                raise
             height, width = picture.height * self.scale, picture.width * self.scale
             raise OutOfMemory(
                 f"there is not enough memory for a result of {width}x{height}; close other programs, or cut the picture"
