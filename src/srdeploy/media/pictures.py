@@ -12,8 +12,8 @@ from srdeploy.atomic import atomic
 from srdeploy.errors import InputError, OutputError
 from srdeploy.media.base import MAX_PIXELS, Finishing, check_place, part_path
 from srdeploy.media.decode import decode, page_count
-from srdeploy.media.direct import write_to
-from srdeploy.media.encode import format_of, lost, takes_icc, tiff_page
+from srdeploy.media.direct import tiff_page, write_to
+from srdeploy.media.encode import format_of, lost, takes_icc
 from srdeploy.media.kinds import read_bytes
 from srdeploy.picture import Frame, Picture, Pixels, picture_of
 from srdeploy.shortage import shortage_said
@@ -140,14 +140,14 @@ class PictureWriter(Finishing):
     def _write_page(self, file: BinaryIO, picture: Picture) -> None:
         check_picture_target(self.path, picture.width, picture.height, picture)
         at = file.tell() + file.tell() % 2
-        data, directory, link = tiff_page(self.path, picture, at)
-        if at + len(data) >= 1 << 32:
+        pieces, link = tiff_page(self.path, picture, at)
+        if at + sum(map(len, pieces)) >= 1 << 32:
             raise OutputError(f"{self.path} would have more than the 4 GB of a TIFF; enlarge its pages one by one")
         file.seek(at)
-        file.write(data)
+        file.writelines(pieces)
         if at:
             file.seek(self._link)
-            file.write(directory.to_bytes(4, "little"))
+            file.write(pieces[0][4:])
             file.seek(0, 2)
         self._link = link
 
