@@ -242,7 +242,7 @@ def _quality_by_time(rows: list[Row]) -> str:
         if scores.is_file():
             psnr = json.loads(scores.read_text(encoding="utf-8"))["mean"]["psnr_y"]
             points.append(Point(time, psnr, model, precision))
-    label = "milliseconds for a frame of 1920x1080, on the fastest engine"
+    label = "milliseconds a 1920x1080 frame, fastest engine"
     return scatter(points, label, "PSNR on Set5 at x4, dB", palette(["fp32", "int8"]), height=360)
 
 
