@@ -18,6 +18,7 @@ from srdeploy.backends.slots import AT_ONCE
 from srdeploy.errors import DeviceError, MissingExtra, ModelError, OutOfMemory
 from srdeploy.extras import require
 from srdeploy.picture import Pixels
+from srdeploy.shortage import is_shortage, too_little
 from srdeploy.spec import ModelSpec, Precision
 
 CPU = "CPUExecutionProvider"
@@ -126,7 +127,7 @@ class OrtSession(Session):
         except failures as error:
             reason = one_line(error)
             size = "x".join(str(side) for side in values.shape)
-            if isinstance(error, MemoryError) or any(word in str(error).lower() for word in _NO_MEMORY):
+            if _is_shortage(error):
                 raise OutOfMemory(
                     f"{self.device} ran out of memory for {size} pixels; type a smaller --tile ({reason})"
                 ) from None
@@ -274,10 +275,12 @@ def _open(
     if device != "cpu":
         ort.set_default_logger_severity(4)  # libraries that are missing come as the one line below
         ort_cuda.preload(ort)
-    failures: tuple[type[Exception], ...] = (*_failures(), RuntimeError, ValueError)
+    failures: tuple[type[Exception], ...] = (*_failures(), RuntimeError, ValueError, MemoryError)
     try:
         session = ort.InferenceSession(model, options, providers=[*gpu, CPU], enable_fallback=0)
     except failures as error:
+        if _is_shortage(error):
+            raise too_little(f"to open {path} in ONNX Runtime") from None
         if device != "cpu":
             raise DeviceError(f"{device} does not open {path}: {one_line(error)}; type: --device cpu") from None
         raise ModelError(
@@ -318,6 +321,10 @@ def _failures() -> tuple[type[Exception], ...]:
 
     kinds = [getattr(state, name) for name in dir(state)]
     return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
+
+
+def _is_shortage(error: Exception) -> bool:
+    return is_shortage(error) or any(word in str(error).lower() for word in _NO_MEMORY)
 
 
 def one_line(error: Exception) -> str:

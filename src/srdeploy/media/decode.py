@@ -13,6 +13,7 @@ from srdeploy.media.kinds import kind_of
 from srdeploy.media.quiet import captured_stderr
 from srdeploy.media.samples import in_two, scaled, to_picture, unassociated
 from srdeploy.picture import Picture, Pixels
+from srdeploy.shortage import is_shortage, shortage_said, too_little
 
 # OpenCV's place in its own source, before and after what it has to say.
 _PLACE = re.compile(r"^\[[^]]*\] \S+ \S+:\d+ \w+ |.*error: \([^)]*\) ?| in function '\w+'$|OpenCV TIFF\(line \d+\): ")
@@ -20,6 +21,9 @@ _PLACE = re.compile(r"^\[[^]]*\] \S+ \S+:\d+ \w+ |.*error: \([^)]*\) ?| in funct
 _XMP_TURN = re.compile(rb"""(tiff:Orientation(?:=["']|>))([1-8])""")
 
 EXIF, XMP, ICC = 0, 1, 2  # cv2.IMAGE_METADATA_*
+
+_NO_MEMORY = ("out of memory", "insufficient memory", "failed to allocate")
+"""What libtiff, libjpeg, libpng and OpenCV say."""
 
 _BY_OPENCV = frozenset({"png", "jpeg", "webp", "bmp", "tiff", "avif", "pnm", "pam", "pfm"})
 _BY_PILLOW = frozenset({"gif", "heif", "jp2", "ico"})
@@ -33,8 +37,14 @@ def page_count(data: bytes) -> int:
 def decode(path: Path, data: bytes, max_pixels: int, notes: list[str], page: int = 0) -> Picture:
     """One picture of the file `path`, whose bytes are `data`, upright. `notes` gets a sentence for what is not kept.
 
-    Raises InputError when it is damaged, cut off, of a kind that is not read, or claims more than `max_pixels`.
+    Raises InputError when it is damaged, cut off, of a kind that is not read, or claims more than `max_pixels`,
+    OutOfMemory when there is too little for its pixels.
     """
+    with shortage_said(f"to read {path}"):
+        return _decoded(path, data, max_pixels, notes, page)
+
+
+def _decoded(path: Path, data: bytes, max_pixels: int, notes: list[str], page: int) -> Picture:
     kind = kind_of(data[:4096]).replace("aavif", "avif")  # of which the first picture is taken
     pages = tiff.pages(data) if kind == "tiff" else []
     directory = pages[page] if page < len(pages) else {}
@@ -195,9 +205,13 @@ def _pixels(path: Path, data: bytes, kind: str, page: int) -> tuple[Pixels, dict
                 pixels, kinds, blocks = cv2.imdecodeWithMetadata(buffer, cv2.IMREAD_UNCHANGED)
                 found = {int(k): bytes(np.asarray(block)) for k, block in zip(kinds, blocks, strict=True)}
     except cv2.error as error:
+        if is_shortage(error):
+            raise
         raise InputError(f"{path} cannot be read: {reason([error.err or ''])}; fetch or make it again") from None
     # libjpeg fills what is missing with gray and only says so.
     cut = [line for line in chatter if "premature end" in line.lower() or "bad Huffman" in line]
+    if pixels is None and any(word in line.lower() for word in _NO_MEMORY for line in chatter):
+        raise too_little(f"to read {path}")
     if pixels is None or cut:
         raise InputError(f"{path} is damaged or cut off ({kind}: {reason(cut or chatter)}); fetch or make it again")
     return pixels, found

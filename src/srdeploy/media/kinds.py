@@ -6,6 +6,7 @@ from pathlib import Path
 from srdeploy import urls
 from srdeploy.errors import InputError
 from srdeploy.media.base import MAX_PIXELS
+from srdeploy.shortage import shortage_said
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".pfm"})
 """Suffixes of pictures that are read and written."""
@@ -162,7 +163,7 @@ def _read(path: Path, size: int) -> bytes:
             raise InputError(f"{path} is a folder; type the name of a picture or a video in it")
         if path.exists() and not path.is_file():
             raise InputError(f"{path} is not a regular file; type the name of a picture or a video")
-        with path.open("rb") as file:
+        with shortage_said(f"to read {path}"), path.open("rb") as file:
             # Python takes memory for all that is asked before it reads.
             data = file.read(min(size, max(_HEAD, os.fstat(file.fileno()).st_size + 1)))
     except FileNotFoundError:

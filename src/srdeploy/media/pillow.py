@@ -18,6 +18,7 @@ from srdeploy.media import headers
 from srdeploy.media.quiet import captured_stderr
 from srdeploy.media.samples import in_two, scaled
 from srdeploy.picture import Picture, Pixels
+from srdeploy.shortage import is_shortage
 
 _FORMATS = {"jpeg": "JPEG", "tiff": "TIFF", "avif": "AVIF", "jxl": "JXL", "jp2": "JPEG2000"}
 _LOCK = threading.Lock()
@@ -88,7 +89,9 @@ def guarded(path: Path, kind: str) -> Iterator[None]:
                 yield
         except InputError:
             raise
-        except Exception as error:  # noqa: BLE001 - decoders raise nearly everything on damaged files
+        except Exception as error:  # decoders raise nearly everything on damaged files
+            if is_shortage(error):
+                raise
             said = " ".join(str(error).split())[:120] or type(error).__name__
             if isinstance(error, UnidentifiedImageError):
                 said = "its head is not understood"
@@ -161,7 +164,9 @@ def _heif(path: Path, data: bytes, max_pixels: int, notes: list[str]) -> Picture
             notes.append(f"{path.name} holds {len(found)} pictures; the one that it calls its primary is read")
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
+        if is_shortage(error):
+            raise
         said = " ".join(str(error).split())[:120]
         raise InputError(f"{path} is damaged or cut off (heif: {said}); fetch or make it again") from None
     return _beside(_picture(pixels), info)
