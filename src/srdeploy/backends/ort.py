@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence, Set
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from srdeploy.backends.gpus import nvidia_gpus
 from srdeploy.backends.onnxfile import read_model
 from srdeploy.backends.ort_gpu import CUDA, TENSORRT, GpuRunner, cuda_settings, run_options
 from srdeploy.backends.slots import AT_ONCE
-from srdeploy.errors import DeviceError, MissingExtra, ModelError, OutOfMemory
+from srdeploy.errors import DeviceError, MissingExtra, ModelError, NoSuchNetwork, OutOfMemory
 from srdeploy.extras import require
 from srdeploy.picture import Pixels
 from srdeploy.shortage import is_shortage, too_little
@@ -134,7 +135,7 @@ class OrtSession(Session):
             raise ModelError(f"{self.path} failed on {size} pixels: {reason}") from None
 
 
-def open_graph(model: bytes, threads: int | None = None, integers: bool = True) -> Runner:
+def open_graph(model: bytes, threads: int | None = None, integers: bool = True, seconds: float | None = None) -> Runner:
     """Any ONNX model as a function from named arrays to named arrays, on the CPU.
 
     integers False: what stands between a Dequantize- and a QuantizeLinear is computed in float, which the CPU provider
@@ -147,10 +148,22 @@ def open_graph(model: bytes, threads: int | None = None, integers: bool = True) 
     names = [output.name for output in session.get_outputs()]
 
     def run(feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+        options = onnxruntime().RunOptions()
+        end = Timer(seconds or 0, setattr, (options, "terminate", True)) if seconds else None
+        if end:
+            end.daemon = True
+            end.start()
         try:
-            return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+            return dict(zip(names, session.run(names, dict(feeds), options), strict=True))
         except _failures() as error:
+            if options.terminate:
+                raise NoSuchNetwork(f"the graph ran for more than {seconds:g} seconds and was ended") from None
+            if _out_of_memory(error):
+                raise OutOfMemory(f"the graph ran out of memory: {one_line(error)}") from None
             raise ModelError(f"the graph failed: {one_line(error)}") from None
+        finally:
+            if end:
+                end.cancel()
 
     return run
 
