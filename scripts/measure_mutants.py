@@ -21,7 +21,7 @@ import numpy as np
 import onnx
 
 from srdeploy import zoo
-from srdeploy.backends.ort import open_graph
+from srdeploy.backends.ort_graph import open_graph
 from srdeploy.bisect import feed
 from srdeploy.errors import ParityError
 from srdeploy.graph.files import load_model, read_spec, stamp_and_save

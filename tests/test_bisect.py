@@ -79,7 +79,7 @@ def clipped_activation(model: Any, convolution: str, activation: str) -> str:
 
 def int8_of(name: str) -> Any:
     """An int8 graph without a search for the best, equalised as all are."""
-    from srdeploy.backends.ort import run_graph
+    from srdeploy.backends.ort_graph import run_graph
 
     exact = load_model(zoo.find(name, None, "fp32", "float"))
     spec = read_spec(exact, name)

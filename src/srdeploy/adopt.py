@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from srdeploy.backends.ort import open_graph, run_graph
+from srdeploy.backends.ort_graph import open_graph, run_graph
 from srdeploy.bounded import memory_bounded
 from srdeploy.errors import ModelError, NoSuchNetwork, OutOfMemory
 from srdeploy.graph.constants import with_constants_folded

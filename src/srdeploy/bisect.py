@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from srdeploy.backends.ort import open_graph
+from srdeploy.backends.ort_graph import open_graph
 from srdeploy.graph.channels import Channels
 from srdeploy.graph.files import Model, border, cleaned
 from srdeploy.graph.rounded import EPSILON, rounded_weights, scalars

@@ -16,7 +16,7 @@ import numpy as np
 
 from srdeploy import metrics, zoo
 from srdeploy.backends import open_session
-from srdeploy.backends.ort import open_graph
+from srdeploy.backends.ort_graph import open_graph
 from srdeploy.bisect import Parting, first_parting
 from srdeploy.difference import MAX_ABS, Comparison, Enlarge, Place, compare
 from srdeploy.errors import InputError, ModelError
