@@ -197,7 +197,9 @@ def test_two_runs_into_one_result(clip: Path, tmp_path: Path) -> None:
     while not list(tmp_path.glob(".*.part/manifest.jsonl")):
         assert first.poll() is None
         time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)  # or it may be done before the second looks
     second = run(clip, out)
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 1
     assert "another run" in second.stderr
     first.wait(timeout=600)
