@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "report.json").read_text()))
+
+
+def test_the_memory_of_who_started_it_is_not_counted() -> None:
+    """Linux hands the most that a process took down to those that it starts."""
+    code = (
+        "import subprocess, sys\nfull = bytearray(b'x') * (600 << 20)\n"
+        "look = 'from srdeploy.bench import fresh; print(fresh._peak_mb())'\n"
+        "subprocess.run([sys.executable, '-c', look], check=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert 5 < float(done.stdout) < 400
 
 
 def test_the_fields_that_scripts_count_on(report: dict[str, Any]) -> None:

@@ -17,9 +17,15 @@ ELSEWHERE = {
     "pip install '.[cpu,serve]'": "this environment is made so",
     "pip install '.[cpu,ray]'": "this environment is made so",
     "pip install '.[cpu,urls]'": "this environment is made so",
-    "ray start --head --port 6379": "tests/cluster begins clusters of several nodes",
-    "ray start --address HOST:6379": "tests/cluster begins clusters of several nodes",
-    "srdeploy run holiday.mp4 photos -o enlarged --ray HOST:6379": "tests/cluster does, with a folder and a clip",
+    **dict.fromkeys(
+        (
+            "ray get-auth-token --generate",
+            "RAY_AUTH_MODE=token ray start --head --port 6379",
+            "RAY_AUTH_MODE=token ray start --address HOST:6379",
+            "RAY_AUTH_MODE=token srdeploy run holiday.mp4 photos -o enlarged --ray HOST:6379",
+        ),
+        "tests/cluster/test_by_hand.py types them, on one machine",
+    ),
     "srdeploy run s3://bucket/photos -o s3://bucket/enlarged": "tests/cluster does, against a server on this machine",
     "srdeploy serve --port 8000": "it answers until it is stopped; tests/serve starts it",
 }

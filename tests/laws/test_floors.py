@@ -37,6 +37,7 @@ DOORS = {
     "fastapi": "serve",
     "starlette": "serve",  # what FastAPI is made of, and part of its interface
     "uvicorn": "serve",
+    "h11": "serve",  # HTTP as uvicorn speaks it
     "prometheus_client": "serve",
     "ray": "cluster",
     "upath": "urls",

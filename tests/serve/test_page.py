@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,14 @@ def _keep(tab: Any, name: str) -> None:
         (Path(folder) / name).write_bytes(base64.b64decode(data))
 
 
+def _downloaded(tab: Any) -> str:
+    """What the page offers for download, in base64."""
+    read = """fetch(document.getElementById('download').href).then((r) => r.blob()).then((b) => new Promise((done) => {
+        const reader = new FileReader(); reader.onload = () => done(reader.result); reader.readAsDataURL(b); }))"""
+    got = tab.send("Runtime.evaluate", expression=read, awaitPromise=True, returnByValue=True)["result"]["value"]
+    return str(got.partition(",")[2])
+
+
 @pytest.mark.parametrize("size", [(1280, 900), (390, 844)], ids=["desktop", "phone"])
 def test_upload_enlarge_slide_download(
     tab: Any, address: str, size: tuple[int, int], samples: Path, tmp_path: Path
@@ -81,15 +89,33 @@ def test_upload_enlarge_slide_download(
     assert np.count_nonzero(before != tab.screenshot()) > 1000, "the slider shows more of the picture before"
     _keep(tab, f"serve-{size[0]}.png")
     assert tab.value("document.getElementById('download').download") == "Eule am Käfig_x4.png"
-    read = """fetch(document.getElementById('download').href).then((r) => r.blob()).then((b) => new Promise((done) => {
-        const reader = new FileReader(); reader.onload = () => done(reader.result); reader.readAsDataURL(b); }))"""
-    got = tab.send("Runtime.evaluate", expression=read, awaitPromise=True, returnByValue=True)["result"]["value"]
     result = tmp_path / "owl_x4.png"
     command = [sys.executable, "-m", "srdeploy", "run", str(samples / "owl.png"), "-o", str(result), "-q"]
     subprocess.run(command, check=True)
-    assert base64.b64decode(got.partition(",")[2]) == result.read_bytes()
+    assert base64.b64decode(_downloaded(tab)) == result.read_bytes()
     asked = [e["params"]["request"]["url"] for e in tab.events if e["method"] == "Network.requestWillBeSent"]
     assert all(url.startswith((address, "data:", "blob:")) for url in asked), "it works without internet"
+
+
+def test_a_clip_plays_before_and_after(tab: Any, address: str, ffmpeg: Callable[..., None], tmp_path: Path) -> None:
+    source, result = tmp_path / "clip.mp4", tmp_path / "clip_x4.mp4"
+    ffmpeg("-f lavfi -i testsrc2=size=96x64:rate=10:duration=2 -f lavfi -i sine=440:duration=2 -shortest", source)
+    _open(tab, address, 1280, 900)
+    _choose(tab, source)
+    tab.wait("!document.getElementById('view').hidden || document.getElementById('error').textContent")
+    assert tab.value("document.getElementById('error').textContent") == ""
+    assert "20 frames in" in tab.value("document.getElementById('status').textContent")
+    sides = "[e.videoWidth, e.videoHeight]"
+    assert tab.value(f"((e) => {sides})(document.getElementById('before'))") == [96, 64]
+    assert tab.value(f"((e) => {sides})(document.getElementById('after'))") == [384, 256]
+    tab.wait("document.getElementById('after').currentTime > 0.5")  # it plays, and the other with it
+    together = "Math.abs(document.getElementById('after').currentTime - document.getElementById('before').currentTime)"
+    tab.wait(f"{together} < 0.5")
+    _keep(tab, "serve-clip.png")
+    assert tab.value("document.getElementById('download').download") == "clip_x4.mp4"
+    command = [sys.executable, "-m", "srdeploy", "run", str(source), "-o", str(result), "-q"]
+    subprocess.run(command, check=True)
+    assert base64.b64decode(_downloaded(tab)) == result.read_bytes()
 
 
 def test_what_is_no_picture_is_told(tab: Any, address: str, tmp_path: Path) -> None:

@@ -202,12 +202,67 @@ def test_who_sends_slowly_is_not_waited_for(start: Callable[..., Service]) -> No
     assert "Traceback" not in service.process.stderr.read(), "a client that goes is no defect"
 
 
+@pytest.mark.parametrize("head", [b"", b"GET /health HTTP/1.1\r\nHost: loc", b"GET / HTTP/1.1\r\nHost: a\r\n\r\nG"])
+def test_a_head_that_does_not_end_holds_no_connection(head: bytes, start: Callable[..., Service]) -> None:
+    service = start("--max-seconds", "1")
+    host, port = service.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        client.sendall(head)
+        while client.recv(4096):  # the answer to a first request, then the end; a time-out would raise
+            pass
+    assert service.ask("/health")[0] == 200
+    assert service.end() == 0
+
+
+def test_uploads_under_way_take_places_in_the_queue(start: Callable[..., Service], small: Path) -> None:
+    service, good = start("--queue", "1"), small.read_bytes()
+    host, port = service.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        client.sendall(
+            b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(good)
+        )
+        _until(lambda: any(service.folder.glob("*/*")))
+        assert service.ask("/v1/upscale", good)[0] == 429
+        client.sendall(good)
+        assert client.recv(4096).startswith(b"HTTP/1.1 202 ")
+    _until(lambda: service.ask("/v1/upscale", good)[0] == 200)
+    assert service.end() == 0
+
+
+def test_a_client_that_goes_has_its_task_stopped(start: Callable[..., Service], samples: Path, small: Path) -> None:
+    service, clip = start(), (samples / "clip.mp4").read_bytes()
+    host, port = service.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as client:
+        client.sendall(
+            b"POST /v1/upscale?model=srcnn-x4&name=clip.mp4 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(clip), clip)
+        )
+        _until(lambda: b"srdeploy_kept_tasks 1.0" in service.ask("/metrics")[1])
+    _until(lambda: b"srdeploy_kept_tasks 0.0" in service.ask("/metrics")[1])
+    _until(lambda: not any(service.folder.glob("*/*")))
+    # An answered task would have been kept until its last byte was sent; this one was never answered.
+    requests = text_string_to_metric_families(service.ask("/metrics")[1].decode())
+    statuses = {s.labels.get("status") for f in requests for s in f.samples if s.labels.get("route") == "/v1/upscale"}
+    assert "200" not in statuses
+    assert service.ask("/v1/upscale", small.read_bytes())[0] == 200
+    assert service.end() == 0
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if holds():
+            return
+        time.sleep(0.05)
+    pytest.fail("it did not come to pass in a minute")
+
+
 def test_a_result_that_nobody_fetches_is_forgotten(small: Path) -> None:
     worker = Worker(Limits(kept_seconds=0.1))
-    folder = worker.folder()
-    source = folder / "upload.png"
-    source.write_bytes(small.read_bytes())
-    worker.add(source, "espcn-x2").future.result(60)
+    with worker.upload() as folder:
+        source = folder / "upload.png"
+        source.write_bytes(small.read_bytes())
+        ended = worker.add(source, "espcn-x2").future
+    ended.result(60)
     for _ in range(600):
         if not folder.exists():
             break

@@ -83,6 +83,9 @@ def _peak_mb() -> float | None:
         return None
     per_mb = 1 << 20 if sys.platform == "darwin" else 1 << 10  # ru_maxrss: bytes there, KiB on Linux
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux's ru_maxrss is at least what the process that started this one took
+        own = int(status.read_text().partition("VmHWM:")[2].split()[0])
     return round(max(own, children) / per_mb, 1)
 
 

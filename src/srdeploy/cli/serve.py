@@ -12,7 +12,7 @@ def serve(
     model: Annotated[str | None, typer.Option("-m", "--model", help="The model when a client names none.")] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 for everybody.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
-    waiting: Annotated[int, typer.Option("--queue", min=1, help="Tasks that may wait; more are answered 429.")] = 32,
+    waiting: Annotated[int, typer.Option("--queue", min=1, help="Tasks and uploads that may wait; more get 429.")] = 32,
     megabytes: Annotated[int, typer.Option("--max-upload", min=1, help="Megabytes of one upload.")] = 512,
     pixels: Annotated[int, typer.Option("--max-pixels", min=1, help="Pixels of one source picture.")] = 16_000_000,
     seconds: Annotated[float, typer.Option("--max-seconds", min=1, help="Seconds of an upload, and of a task.")] = 600,

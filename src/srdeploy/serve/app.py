@@ -69,7 +69,7 @@ def make_app(default: str, limits: Limits, worker: Worker, hosts: list[str] | No
 
     @app.exception_handler(Busy)
     async def busy(request: Request, error: Busy) -> JSONResponse:
-        text = f"{limits.waiting} tasks are waiting already; try again in a few seconds"
+        text = f"{limits.waiting} tasks are waiting or on their way already; try again in a few seconds"
         return JSONResponse({"error": text}, 429, {"Retry-After": "2"})
 
     @app.exception_handler(AnyHTTPException)
@@ -124,21 +124,15 @@ def _add_work(app: FastAPI, default: str, limits: Limits, worker: Worker) -> Non
 
     async def queued(request: Request, model: str | None, name: str | None) -> tuple[Task, str]:
         chosen = zoo.resolve(model or default, None)
-        folder = worker.folder()
         try:
             async with asyncio.timeout(limits.seconds):
-                source, stem = await _received(request, folder, name, limits.upload_bytes)
-            task = worker.add(source, chosen)
+                with worker.upload() as folder:
+                    source, stem = await _received(request, folder, name, limits.upload_bytes)
+                    return worker.add(source, chosen), stem
         except TimeoutError:
-            Task(folder, folder, chosen, state="failed").discard()
             raise HTTPException(408, f"the upload took longer than {limits.seconds:g} s") from None
         except ClientDisconnect:
-            Task(folder, folder, chosen, state="failed").discard()
             raise HTTPException(400, "the upload broke off") from None
-        except BaseException:
-            Task(folder, folder, chosen, state="failed").discard()
-            raise
-        return task, stem
 
     def result(task: Task, stem: str) -> Response:
         assert task.outcome is not None
@@ -159,7 +153,7 @@ def _add_work(app: FastAPI, default: str, limits: Limits, worker: Worker) -> Non
         """Enlarge the picture or video in the body (raw bytes, or one file of a form), and answer with the result."""
         task, stem = await queued(request, model, name)
         try:
-            await asyncio.wrap_future(task.future)
+            await _while_there(request, task)
         except BaseException:
             worker.drop(task)
             raise
@@ -197,6 +191,24 @@ def _add_work(app: FastAPI, default: str, limits: Limits, worker: Worker) -> Non
         """Stop a task and forget it."""
         stems.pop(id, None)
         worker.drop(known(id))
+
+
+async def _while_there(request: Request, task: Task) -> None:
+    """Wait until the task has ended. Raises SrdeployError of the task, HTTPException when the client went away."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    ended: asyncio.Future[Any] = asyncio.wrap_future(task.future)
+    leaving: asyncio.Future[Any] = asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait([ended, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            raise HTTPException(400, "the client went away")  # which nobody reads
+        ended.result()
+    finally:
+        leaving.cancel()
 
 
 async def _received(request: Request, folder: Path, name: str | None, most: int) -> tuple[Path, str]:

@@ -1,10 +1,14 @@
 """Start the service on a socket, and end it when it is asked to."""
 
+import asyncio
 import ipaddress
 import logging
 import socket
+from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from srdeploy.errors import DeviceError
 from srdeploy.serve.app import make_app
@@ -28,7 +32,45 @@ def serve(model: str, host: str, port: int, limits: Limits) -> None:
         raise DeviceError(f"{host}:{port} cannot be listened on ({reason}); type another --host or --port") from None
     logging.getLogger("srdeploy").info("http://%s:%d", host, listening.getsockname()[1])
     grace = int(limits.seconds) + 1
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=grace)).run(sockets=[listening])
+    protocol = type("Impatient", (_Impatient,), {"seconds": min(limits.header_seconds, limits.seconds)})
+    config = uvicorn.Config(app, http=protocol, ws="none", log_level="warning", timeout_graceful_shutdown=grace)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+class _Impatient(H11Protocol):
+    """uvicorn's HTTP, which by itself waits without end for the head of a request: here a connection is then closed."""
+
+    seconds: float
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """A head is awaited, or the rest of a request that is answered already: let it not take long."""
+        if self.conn.their_state is not h11.IDLE and self.conn.our_state is not h11.DONE:
+            self._forget()
+        elif self._late is None:
+            self._late = self.loop.call_later(self.seconds, self.transport.close)
+
+    def _forget(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 def _hosts(host: str) -> list[str] | None:

@@ -11,8 +11,9 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -40,12 +41,14 @@ class _Stopped(Exception):
 @dataclass(frozen=True)
 class Limits:
     """What one client may cost. upload_bytes: of one request; pixels: of one source picture or frame; waiting: tasks in
-    the queue; seconds: of one upload, and of one task; kept_seconds: how long a finished task waits to be fetched."""
+    the queue and uploads under way; seconds: of one upload, and of one task; header_seconds: from a connection to the
+    end of a request's head; kept_seconds: how long a finished task waits to be fetched."""
 
     upload_bytes: int = 512 << 20
     pixels: int = 16_000_000
     waiting: int = 32
     seconds: float = 600.0
+    header_seconds: float = 20.0
     kept_seconds: float = 300.0
 
 
@@ -81,6 +84,7 @@ class Worker:
         self.tasks: dict[str, Task] = {}
         self.open_model = lru_cache(OPEN_MODELS)(open_model or open_upscaler)
         self._queue: queue.Queue[Task | None] = queue.Queue()
+        self._uploads = 0
         self._lock = threading.Lock()
         self._root = Path(tempfile.mkdtemp(prefix="srdeploy-serve-"))
         self._thread = threading.Thread(target=self._work, name="srdeploy-worker", daemon=True)
@@ -91,15 +95,26 @@ class Worker:
         """Tasks in the queue, the running one not counted."""
         return self._queue.qsize()
 
-    def folder(self) -> Path:
-        """A new folder for an upload."""
-        return Path(tempfile.mkdtemp(dir=self._root))
+    @contextmanager
+    def upload(self) -> Iterator[Path]:
+        """A new folder for an upload, which takes a place in the queue already. Raises Busy when the queue is full."""
+        with self._lock:
+            if self.waiting + self._uploads >= self.limits.waiting:
+                raise Busy
+            self._uploads += 1
+        folder = Path(tempfile.mkdtemp(dir=self._root))
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            with self._lock:
+                self._uploads -= 1
 
     def add(self, source: Path, model: str) -> Task:
-        """Queue an uploaded file, which stands in a folder of its own. Raises Busy when the queue is full."""
+        """Queue an uploaded file, which stands in the folder of its upload."""
         with self._lock:
-            if self.waiting >= self.limits.waiting:
-                raise Busy
             self._forget()
             task = Task(source.parent, source, model)
             self.tasks[task.id] = task
