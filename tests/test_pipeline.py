@@ -14,6 +14,7 @@ from typing import Self
 import numpy as np
 import pytest
 
+from srdeploy import pipeline
 from srdeploy.errors import InputError, OutputError
 from srdeploy.picture import Frame, Picture
 from srdeploy.pipeline import QUEUE_FRAMES, upscale_stream
@@ -97,6 +98,15 @@ def test_a_slow_writer_bounds_what_is_decoded() -> None:
 
     upscale_stream(source, spy, sink)
     assert max(ahead) <= 2 * QUEUE_FRAMES + 3  # two queues, and one frame in each pair of hands
+
+
+def test_large_frames_wait_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four bytes each, and six may wait: one decoded, one enlarged, and those that are worked on."""
+    monkeypatch.setattr(pipeline, "QUEUE_BYTES", 6)
+    source, sink = Source(12), Sink(delay=0.02)
+    ahead: list[int] = []
+    upscale_stream(source, lambda picture: picture, sink, lambda done: ahead.append(source.given - done))
+    assert len(sink.got) == 12 and max(ahead) <= 5
 
 
 def test_frames_before_the_damage_are_written_and_then_it_is_said() -> None:

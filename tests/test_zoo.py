@@ -44,7 +44,7 @@ def test_find(folder: Path, model: str, scale: int, precision: str, pixels: str,
     ("model", "scale", "precision", "words"),
     [
         ("espcn-x4", 2, "fp32", ["espcn-x4 enlarges by 4, not by 2", "espcn-x4, srcnn-rgb-x4, srcnn-x2, srcnn-x4"]),
-        ("srcnn-x4", 2, "fp32", ["type: --model srcnn-x2"]),
+        ("srcnn-x4", 2, "fp32", ["type srcnn-x2 for it"]),
         ("espcn-x3", None, "fp32", ["no model is named 'espcn-x3'", "espcn-x4, srcnn-rgb-x4"]),
         ("edsr", None, "fp32", ["no model is named 'edsr'", "espcn-x4, srcnn-rgb-x4"]),
         ("", None, "fp32", ["no model is named ''"]),

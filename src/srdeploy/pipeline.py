@@ -16,6 +16,9 @@ from srdeploy.picture import Frame, Picture
 QUEUE_FRAMES = 4
 """Frames that wait between two stages: enough to even out their pace, few enough to bound memory."""
 
+QUEUE_BYTES = 512 << 20
+"""And no more than these, but for one frame: pages of a TIFF may have half a gigabyte each."""
+
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 1.0
 
@@ -29,9 +32,22 @@ class _Pipe:
 
     def __init__(self, stop: threading.Event) -> None:
         self._queue: Queue[Frame | None] = Queue(QUEUE_FRAMES)
+        self._room = threading.Condition()
+        self._bytes = 0
         self._stop = stop
 
     def put(self, frame: Frame | None) -> None:
+        size = 0 if frame is None else _bytes_of(frame.picture)
+        while not self._stop.is_set():
+            with self._room:
+                if self._bytes and self._bytes + size > QUEUE_BYTES:
+                    self._room.wait(_POLL_SECONDS)
+                    continue
+                self._bytes += size
+            return self._put(frame)
+        raise _Stopped
+
+    def _put(self, frame: Frame | None) -> None:
         while not self._stop.is_set():
             try:
                 return self._queue.put(frame, timeout=_POLL_SECONDS)
@@ -47,8 +63,15 @@ class _Pipe:
                 continue
             if frame is None:
                 return
+            with self._room:
+                self._bytes -= _bytes_of(frame.picture)
+                self._room.notify()
             yield frame
         raise _Stopped
+
+
+def _bytes_of(picture: Picture) -> int:
+    return sum(plane.nbytes for plane in (*picture.planes, picture.alpha) if plane is not None)
 
 
 class _Stage(threading.Thread):

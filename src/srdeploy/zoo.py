@@ -99,7 +99,7 @@ def resolve(model: str | None, scale: int | None, folder: Path = MODELS) -> str:
         raise ModelError(_unknown(model, shipped))
     if scale not in (None, int(named["scale"])):
         other = f"{named['family']}-x{scale}"
-        instead = f"type: --model {other}" if other in shipped else f"shipped: {_listed(shipped)}"
+        instead = f"type {other} for it" if other in shipped else f"shipped: {_listed(shipped)}"
         raise ModelError(f"{model} enlarges by {named['scale']}, not by {scale} as asked for; {instead}")
     return model
 

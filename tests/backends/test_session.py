@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from srdeploy import tiling
-from srdeploy.backends import Session, available, gpus, open_session, ort
+from srdeploy.backends import Session, available, gpus, open_session, ort, ort_devices
 from srdeploy.errors import DeviceError, MissingExtra, ModelError
 
 ModelFile = Callable[..., Path]
@@ -151,7 +151,7 @@ def test_devices_that_are_none(device: str, model_file: ModelFile) -> None:
 
 
 def test_cuda_without_a_gpu_is_an_error(model_file: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort, "nvidia_gpus", list)
+    monkeypatch.setattr(ort_devices, "nvidia_gpus", list)
     with pytest.raises(DeviceError, match=r"--device cuda cannot be had: found no NVIDIA GPU.*type: --device cpu"):
         open_session(model_file(), device="cuda")
     assert open_session(model_file(), device="auto").device == "cpu"
@@ -166,10 +166,10 @@ def test_cuda_that_does_not_load_is_an_error(model_file: ModelFile, monkeypatch:
 
 
 def test_a_gpu_number_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort, "cuda_devices", lambda: ["cuda:0"])
-    assert ort.choose_device("auto") == ort.choose_device("cuda") == "cuda:0"
+    monkeypatch.setattr(ort_devices, "cuda_devices", lambda: ["cuda:0"])
+    assert ort_devices.choose_device("auto") == ort_devices.choose_device("cuda") == "cuda:0"
     with pytest.raises(DeviceError, match="found cuda:0"):
-        ort.choose_device("cuda:3")
+        ort_devices.choose_device("cuda:3")
 
 
 class _GpuWheel:
@@ -208,10 +208,10 @@ def test_cuda_that_is_missing_is_named(
     def fail(folder: Path, provider: str) -> None:
         raise OSError(error)
 
-    monkeypatch.setattr(ort, "onnxruntime", _GpuWheel)
-    monkeypatch.setattr(ort, "nvidia_gpus", lambda: ["a GPU"])
-    monkeypatch.setattr(ort.ort_cuda, "driver_cuda", lambda: driver)
-    monkeypatch.setattr(ort.ort_cuda, "_load", fail)
+    monkeypatch.setattr(ort_devices, "onnxruntime", _GpuWheel)
+    monkeypatch.setattr(ort_devices, "nvidia_gpus", lambda: ["a GPU"])
+    monkeypatch.setattr(ort_devices.ort_cuda, "driver_cuda", lambda: driver)
+    monkeypatch.setattr(ort_devices.ort_cuda, "_load", fail)
     with pytest.raises(DeviceError, match=said):
         open_session(model_file(), "ort", "cuda")
     row = next(row for row in available() if row["name"] == "ort cuda")
@@ -226,10 +226,10 @@ def test_tensorrt_that_is_missing_is_named(model_file: ModelFile, monkeypatch: p
         assert (folder, provider) == (Path("/nowhere/onnxruntime/capi"), "tensorrt")
         raise OSError("libnvinfer.so.10: cannot open shared object file: No such file or directory")
 
-    monkeypatch.setattr(ort, "onnxruntime", _GpuWheel)
-    monkeypatch.setattr(ort, "nvidia_gpus", lambda: ["a GPU"])
-    monkeypatch.setattr(ort.ort_cuda, "driver_cuda", lambda: (13, 0))
-    monkeypatch.setattr(ort.ort_cuda, "_load", fail)
+    monkeypatch.setattr(ort_devices, "onnxruntime", _GpuWheel)
+    monkeypatch.setattr(ort_devices, "nvidia_gpus", lambda: ["a GPU"])
+    monkeypatch.setattr(ort_devices.ort_cuda, "driver_cuda", lambda: (13, 0))
+    monkeypatch.setattr(ort_devices.ort_cuda, "_load", fail)
     said = r"does not find libnvinfer\.so\.10, of TensorRT 10; type: pip install 'tensorrt==10\.\*'"
     for device, asked in (("auto", "--backend ort-tensorrt"), ("cuda:0", "--device cuda:0")):
         with pytest.raises(DeviceError, match=f"{asked} cannot be had: .*{said}"):
@@ -285,8 +285,8 @@ def test_what_really_computes_is_asked(
     backend: str, parts: list[_Part], said: str | None, model_file: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = _Opened(TRT if backend == "ort-tensorrt" else CUDA, *parts)
-    monkeypatch.setattr(ort, "nvidia_gpus", lambda: ["a GPU"])
-    monkeypatch.setattr(ort, "_gpu_devices", lambda provider, library: ["cuda:0"])
+    monkeypatch.setattr(ort_devices, "nvidia_gpus", lambda: ["a GPU"])
+    monkeypatch.setattr(ort_devices, "_gpu_devices", lambda provider, library: ["cuda:0"])
     monkeypatch.setattr(ort, "open_onnx", lambda *words, **options: opened)
     if said is None:
         session = open_session(model_file(), backend, "cuda")
@@ -305,20 +305,20 @@ def test_a_network_that_no_graph_can_hold_runs_without(model_file: ModelFile, mo
             raise DeviceError("This session cannot use the graph capture feature as requested by the user")
         return _Opened(CUDA, _Part(CUDA, ("Conv",)))
 
-    monkeypatch.setattr(ort, "_gpu_devices", lambda provider, library: ["cuda:0"])
+    monkeypatch.setattr(ort_devices, "_gpu_devices", lambda provider, library: ["cuda:0"])
     monkeypatch.setattr(ort, "open_onnx", opens)
     assert open_session(model_file(), "ort", "cuda").device == "cuda:0"
     assert asked == ["1", "0"]
 
 
 def test_two_wheels_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort, "_installed", lambda name: name in ("onnxruntime", "onnxruntime-gpu"))
+    monkeypatch.setattr(ort_devices, "_installed", lambda name: name in ("onnxruntime", "onnxruntime-gpu"))
     with pytest.raises(DeviceError, match=r"both installed.*pip uninstall"):
-        ort.onnxruntime()
-    monkeypatch.setattr(ort, "_installed", lambda name: False)
+        ort_devices.onnxruntime()
+    monkeypatch.setattr(ort_devices, "_installed", lambda name: False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtra, match=r"srdeploy\[cpu\].*srdeploy\[gpu\]"):
-        ort.onnxruntime()
+        ort_devices.onnxruntime()
 
 
 def test_available_says_why_not() -> None:

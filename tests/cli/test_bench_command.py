@@ -123,6 +123,23 @@ def test_against_an_earlier_report(report: dict[str, Any], tmp_path: Path, monke
     assert "1 of 1 rows" not in result.stderr
 
 
+def test_what_was_measured_is_kept_when_it_cannot_be_compared(report: dict[str, Any], tmp_path: Path) -> None:
+    """A report of other rows, given by mistake after minutes of measuring."""
+    other = {**report, "rows": [{**row, "model": "srcnn-x2"} for row in report["rows"]]}
+    (tmp_path / "old.json").write_text(json.dumps(other))
+    words = [*FP32, "--size", "48x32", "--size", "64x48", "--threads", 1, "--limit", 1, "-o", tmp_path / "new"]
+    result = _invoke(*words, "--against", tmp_path / "old.json")
+    assert result.exit_code == 1 and "no row in common" in result.stderr
+    assert len(json.loads((tmp_path / "new" / "report.json").read_text())["rows"]) == 2
+
+
+def test_a_place_for_the_report_is_looked_for_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "measure", lambda *_, **__: pytest.fail("it was measured"))
+    (tmp_path / "file").write_text("")
+    result = _invoke(*FP32, "--size", "48x32", "-o", tmp_path / "file")
+    assert result.exit_code == 1 and "type another -o" in result.stderr, result.output
+
+
 def test_a_suite_tells_what_it_could_not_measure(tmp_path: Path, clip: Path) -> None:
     pytest.importorskip("torch", reason="a peer")
     suite = tmp_path / "suite.toml"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from srdeploy import zoo
-from srdeploy.backends import ort, ort_graph
+from srdeploy.backends import ort_devices, ort_graph
 from srdeploy.graph.equalize import equalized
 from srdeploy.graph.files import check, load_model
 from srdeploy.graph.int8 import convolutions, int8_from_onnx, with_activations
@@ -32,7 +32,7 @@ def _ranges(network: Any) -> dict[str, tuple[float, float]]:
 
 def _optimized(model: Any, path: Path) -> list[str]:
     """Operators of the graph that ONNX Runtime really runs."""
-    runtime = ort.onnxruntime()
+    runtime = ort_devices.onnxruntime()
     options = runtime.SessionOptions()
     options.optimized_model_filepath = str(path)
     options.log_severity_level = 4

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from srdeploy.backends.ort import failures, one_line, onnxruntime, open_onnx, out_of_memory
+from srdeploy.backends.ort import failures, one_line, open_onnx, out_of_memory
+from srdeploy.backends.ort_devices import onnxruntime
 from srdeploy.errors import ModelError, NoSuchNetwork, OutOfMemory
 
 Runner = Callable[[Mapping[str, np.ndarray[Any, Any]]], dict[str, np.ndarray[Any, Any]]]

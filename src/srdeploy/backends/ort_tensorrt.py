@@ -6,7 +6,8 @@ No line here has been run on a GPU: none was at hand.
 from collections.abc import Set
 from typing import Any
 
-from srdeploy.backends.ort import COMPUTES, CPU, OrtSession, chosen, index_of, tensorrt_devices
+from srdeploy.backends.ort import COMPUTES, CPU, OrtSession
+from srdeploy.backends.ort_devices import chosen, index_of, tensorrt_devices
 from srdeploy.backends.ort_gpu import CUDA, TENSORRT, cuda_settings, tensorrt_settings
 from srdeploy.backends.trt_build import BuildOptions
 from srdeploy.spec import ModelSpec

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srdeploy.backends.ort import onnxruntime
+from srdeploy.backends.ort_devices import onnxruntime
 from srdeploy.errors import ModelError
 from srdeploy.extras import require
 from srdeploy.picture import Pixels

@@ -26,15 +26,15 @@ class Engine(NamedTuple):
 
 
 def _ort() -> Engine:
-    from srdeploy.backends import ort
+    from srdeploy.backends import ort, ort_devices
 
-    return Engine(ort.OrtSession, {"ort cpu": ort.cpu_devices, "ort cuda": ort.cuda_devices})
+    return Engine(ort.OrtSession, {"ort cpu": ort_devices.cpu_devices, "ort cuda": ort_devices.cuda_devices})
 
 
 def _ort_tensorrt() -> Engine:
-    from srdeploy.backends import ort, ort_tensorrt
+    from srdeploy.backends import ort_devices, ort_tensorrt
 
-    return Engine(ort_tensorrt.OrtTensorRtSession, {"ort tensorrt": ort.tensorrt_devices})
+    return Engine(ort_tensorrt.OrtTensorRtSession, {"ort tensorrt": ort_devices.tensorrt_devices})
 
 
 def _openvino() -> Engine:

@@ -1,5 +1,6 @@
 """`srdeploy bench`: how fast, on this machine, how sure, and how far from what the machine can do."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,6 +62,7 @@ def bench(
             f"{given} and --suite both say what to measure; type one of them", param_hint="--suite"
         )
     with expected_errors(as_json, "no report was written"):
+        from srdeploy.atomic import result_folder
         from srdeploy.bench.measure import describe, measure
         from srdeploy.bench.suite import load_suite
         from srdeploy.report.files import read_report, write_report
@@ -71,10 +73,14 @@ def bench(
             from dataclasses import replace
 
             plan = replace(plan, limit_s=limit)
-        report = measure(plan, note, strict=suite is None)
-        slower = _compare(report, old, against)
-        if out is not None:
-            write_report(report, out)
+        # A folder that cannot be made is said now, and not after minutes of measuring.
+        with nullcontext() if out is None else result_folder(out):
+            report = measure(plan, note, strict=suite is None)
+            try:
+                slower = _compare(report, old, against)
+            finally:  # what took minutes is kept whatever it is compared with
+                if out is not None:
+                    write_report(report, out)
     if as_json:
         print_json(report)
     else:

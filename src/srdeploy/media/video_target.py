@@ -83,10 +83,7 @@ class VideoTarget:
         context = av.CodecContext.create(self._choice.encoder.name, "w")
         context.options = dict(self._options)
         self._configure(context)
-        try:
-            context.open()
-        except FFmpegError as error:
-            raise self._unopened(error) from None
+        self._open(context)
         return context
 
     def image(self, frame: Frame) -> Any:
@@ -116,16 +113,9 @@ class VideoTarget:
             container_options=copy.container_options(),
             **ANY_TAGS,
         )
-        chatter: list[str] = []
         try:
             video = copy.add_streams(container, lambda: self._add_video(container))
-            try:
-                with captured_stderr(chatter):
-                    video.codec_context.open()
-            except FFmpegError as error:
-                if is_shortage(error) or any("malloc of size" in line for line in chatter):  # as x264 says it
-                    raise too_little(f"to encode {self.width}x{self.height} pixels") from None
-                raise self._unopened(error) from None
+            self._open(video.codec_context)
             container.start_encoding()
         except BaseException:
             with contextlib.suppress(FFmpegError, OSError):
@@ -133,9 +123,16 @@ class VideoTarget:
             raise
         return container, video
 
-    def _unopened(self, error: FFmpegError) -> OutputError:
-        name = self._choice.encoder.name
-        return OutputError(f"{name} does not open here ({one_line(error)}); type --codec libx264, or without --codec")
+    def _open(self, context: Any) -> None:
+        chatter: list[str] = []
+        try:
+            with captured_stderr(chatter):
+                context.open()
+        except FFmpegError as error:
+            if is_shortage(error) or any("malloc of size" in line for line in chatter):  # as x264 says it
+                raise too_little(f"to encode {self.width}x{self.height} pixels") from None
+            name, said = self._choice.encoder.name, one_line(error)
+            raise OutputError(f"{name} does not open here ({said}); type --codec libx264, or without --codec") from None
 
     def _add_video(self, container: Any) -> Any:
         like, name = self._like, self._choice.encoder.name
