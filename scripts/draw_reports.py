@@ -192,6 +192,31 @@ def cluster() -> str:
     return f"{table(heads, cells)}\n\n{made}, by {command}."
 
 
+def memory() -> str:
+    """What a photograph of 24 megapixels takes at its peak, and what a small address space does to it."""
+    path = REPORTS / "memory.json"
+    command = f"`python3 scripts/measure_memory -o benchmarks/reports/{path.name}`"
+    if not path.is_file():
+        return f"Not measured yet; {command} does."
+    document = json.loads(path.read_text(encoding="utf-8"))
+    cells = [
+        [row["result"], f"{row['pixels_mb']:.0f}", f"{row['peak_mb']:.0f}", f"{row['beside_mb']:.0f}"]
+        for row in document["rows"]
+    ]
+    width, height = document["source"]
+    heads = [f"MB, {width}x{height} by {document['scale']}", "pixels read and made", "peak", "beside the pixels"]
+    free, whole, tiles = document["limited"]
+    same = "the same bytes as" if tiles["sha256"] == free["sha256"] else "other bytes than"
+    ended = "ends in one line" if whole["exit"] == 1 else "does not end in one line"
+    text = (
+        f"In {whole['limit_mb']} MB of address space (`ulimit -v`) 3000x2000 with `--tile none` {ended}; with "
+        f"`--tile auto` it takes {tiles['peak_mb']:.0f} MB and writes {same} without the limit."
+    )
+    engine = f"ONNX Runtime {document['environment']['libraries']['onnxruntime']}, one thread"
+    made = f"`espcn-x4` in fp32, {engine}, {document['date'][:10]}, by {command}."
+    return f"{table(heads, cells)}\n\n{text}\n\n{made}"
+
+
 def pictures() -> dict[Path, str]:
     """SVG text by the path that it belongs to, of what the committed reports can show."""
     found = {}
@@ -217,7 +242,7 @@ def _quality_by_time(rows: list[Row]) -> str:
         if scores.is_file():
             psnr = json.loads(scores.read_text(encoding="utf-8"))["mean"]["psnr_y"]
             points.append(Point(time, psnr, model, precision))
-    label = "milliseconds for a frame of 1920x1080, on the fastest engine"
+    label = "milliseconds a 1920x1080 frame, fastest engine"
     return scatter(points, label, "PSNR on Set5 at x4, dB", palette(["fp32", "int8"]), height=360)
 
 

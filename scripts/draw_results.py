@@ -77,7 +77,8 @@ def drawn(text: str, name: str) -> str:
     """The text with each of its tables drawn again."""
     tables = {"models": all_models, "training": training, "card": lambda: one_model(name)}
     tables |= {
-        kind: getattr(draw_reports, kind) for kind in ("speed", "video", "peers", "parity", "cluster", "figures")
+        kind: getattr(draw_reports, kind)
+        for kind in ("speed", "video", "peers", "parity", "cluster", "memory", "figures")
     }
 
     def table(match: re.Match[str]) -> str:
@@ -89,7 +90,10 @@ def drawn(text: str, name: str) -> str:
 def main() -> int:
     wrong = []
     drawings = draw_reports.pictures()
-    pages = [REPOSITORY / name for name in ("README.md", "train/README.md", "docs/models.md", "docs/cluster.md")]
+    pages = [
+        REPOSITORY / name
+        for name in ("README.md", "train/README.md", "docs/models.md", "docs/cluster.md", "docs/exact.md")
+    ]
     for page in [*pages, *(REPOSITORY / "export" / f"{name}.md" for name in models())]:
         drawings[page] = drawn(page.read_text(encoding="utf-8"), page.stem)
     for page, after in drawings.items():

@@ -17,6 +17,7 @@ from srdeploy.fit import Fit
 from srdeploy.jobs import Choices, Done, Failed, Job, OnFrame, Skipped, run_job
 from srdeploy.media import claimed_pixels, is_media, result_suffix
 from srdeploy.media.base import PIPE
+from srdeploy.shortage import shortage_said
 from srdeploy.upscale import Upscaler
 
 AT_ONCE = 3
@@ -160,7 +161,8 @@ def run_jobs(
 def outcome_of(job: Job, do: Callable[[], Outcome]) -> Outcome | Failed:
     """What `do` gives for a job; an expected error is its outcome."""
     try:
-        return do()
+        with shortage_said(f"for {job.input}"):
+            return do()
     except SrdeployError as error:
         return Failed(str(job.input), str(error))
     except OSError as error:  # a name too long, a folder that may not be searched

@@ -18,6 +18,7 @@ from srdeploy.media.base import MAX_PIXELS, PIPE, Reader, Writer, partial_path, 
 from srdeploy.media.names import files_of, is_sequence
 from srdeploy.picture import Picture
 from srdeploy.pipeline import upscale_stream
+from srdeploy.shortage import shortage_said
 from srdeploy.upscale import Upscaler
 
 OnFrame = Callable[[int, int | None, int], None]
@@ -201,14 +202,15 @@ def _made(
                 return enlarger(picture)
 
             def fill() -> int:
-                return upscale_stream(
-                    reader,
-                    enlarge,
-                    writer,
-                    lambda done: on_frame(done, reader.frames, writer.size),
-                    interrupted,
-                    chosen.session.at_once,
-                )
+                with shortage_said(f"for {job.input}"):
+                    return upscale_stream(
+                        reader,
+                        enlarge,
+                        writer,
+                        lambda done: on_frame(done, reader.frames, writer.size),
+                        interrupted,
+                        chosen.session.at_once,
+                    )
 
             frames = write_whole(writer, fill, choices)
     finally:

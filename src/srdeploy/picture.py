@@ -57,6 +57,8 @@ class Picture:
     xmp: bytes | None = field(default=None, repr=False)
     dpi: tuple[float, float] | None = None
     span: tuple[float, float] | None = None
+    calibration: bytes | None = field(default=None, repr=False)
+    """PNG's gAMA and cHRM, whole chunks as they stand in the file."""
 
     @property
     def height(self) -> int:
@@ -91,6 +93,59 @@ def picture_of(pixels: Pixels) -> Picture:
             f"shape {pixels.shape}"
         )
     return Picture("gray" if pixels.ndim == 2 else "rgb", (pixels,), depth=8 * pixels.itemsize)
+
+
+def check_picture(picture: Any, taker: str) -> None:
+    """Raise InputError for anything but a Picture that is what it says of itself; taker: who was given it."""
+    if not isinstance(picture, Picture):
+        raise InputError(
+            f"{taker} takes a Picture, a Frame or an array, not {type(picture).__name__}; type "
+            "srdeploy.read_picture(path), or give uint8 pixels of shape (H, W, 3)"
+        )
+    count = {"rgb": 1, "gray": 1, "yuv": 3}.get(picture.layout)
+    if count is None:
+        raise InputError(f"a picture's layout is rgb, gray or yuv, not {picture.layout!r}")
+    if not isinstance(picture.depth, int) or not 8 <= picture.depth <= 16:
+        raise InputError(f"a picture has 8 to 16 bits, as a whole number; its depth was {picture.depth!r}")
+    if len(picture.planes) != count:
+        raise InputError(f"a {picture.layout} picture has {count} planes; it was given {len(picture.planes)}")
+    sides = (3,) if picture.layout == "rgb" else ()
+    for plane in picture.planes:
+        shape, dtype = getattr(plane, "shape", ()), getattr(plane, "dtype", type(plane).__name__)
+        if dtype != picture.dtype or len(shape) != 2 + len(sides) or shape[2:] != sides or 0 in shape:
+            raise InputError(
+                f"a {picture.layout} picture of {picture.depth} bits has {picture.dtype} planes of shape "
+                f"{'(H, W, 3)' if sides else '(H, W)'}; it was given {dtype} of shape {shape}"
+            )
+    _check_beside(picture)
+
+
+def _check_beside(picture: Picture) -> None:
+    """Raise InputError for chroma, alpha, tags or blocks that do not belong to the picture's first plane."""
+    if picture.layout == "yuv":
+        if picture.subsampling not in ((1, 1), (2, 1), (2, 2), (1, 2), (4, 1), (4, 4), (4, 2), (2, 4), (1, 4)):
+            raise InputError(f"subsampling is such as (2, 2) for 4:2:0, not {picture.subsampling!r}")
+        across, down = picture.subsampling
+        chroma = -(-picture.height // down), -(-picture.width // across)
+        if picture.planes[1].shape != chroma or picture.planes[2].shape != chroma:
+            found = " and ".join(str(plane.shape) for plane in picture.planes[1:])
+            raise InputError(
+                f"chroma of {picture.width}x{picture.height} at subsampling {picture.subsampling} has shape {chroma}; "
+                f"it was given {found}"
+            )
+    alpha: Any = picture.alpha
+    if alpha is not None:
+        shape, dtype = getattr(alpha, "shape", ()), getattr(alpha, "dtype", type(alpha).__name__)
+        if shape != (picture.height, picture.width) or dtype != picture.dtype:
+            raise InputError(
+                f"alpha of this picture is {picture.dtype} of shape {(picture.height, picture.width)}; it was given "
+                f"{dtype} of shape {shape}"
+            )
+    if not isinstance(picture.color, ColorTags):
+        raise InputError(f"a picture's color is ColorTags, not {type(picture.color).__name__}")
+    for name in ("icc", "exif", "xmp"):
+        if not isinstance(getattr(picture, name), bytes | None):
+            raise InputError(f"a picture's {name} is bytes or None, not {type(getattr(picture, name)).__name__}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,6 +52,16 @@ def test_multiply_adds_of_published_networks_are_those_that_papers_print(reposit
         assert round(work[name], 1) == expected
 
 
+def test_the_memory_that_was_measured_is_within_its_limits(repository: Path) -> None:
+    """A photograph's peak is its pixels and 600 MB; where the whole picture breaks, tiles give the same bytes."""
+    measured = json.loads((repository / "benchmarks" / "reports" / "memory.json").read_text())
+    assert {row["result"] for row in measured["rows"]} == {".jpg", ".png", ".tif"}
+    assert all(row["peak_mb"] <= row["pixels_mb"] + 600 for row in measured["rows"])
+    free, whole, tiles = measured["limited"]
+    assert whole["exit"] == 1 and whole["said"].startswith("error: ") and tiles["exit"] == 0
+    assert free["sha256"] == tiles["sha256"]
+
+
 def test_every_shipped_file_was_measured(repository: Path) -> None:
     for name in zoo.names():
         for precision in load_recipe(repository / "export" / f"{name}.toml", ReleaseRecipe).precisions:

@@ -1,15 +1,16 @@
 """What an upscaler refuses when it is called from Python; what it gives is proved through the commands."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from srdeploy.errors import DeviceError, InputError, ModelError
 from srdeploy.media.pictures import read_picture, write_picture
-from srdeploy.picture import Picture
-from srdeploy.upscale import Upscaler, open_upscaler
+from srdeploy.picture import Frame, Picture
+from srdeploy.upscale import Upscaler, open_upscaler, stream
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +32,60 @@ def upscaler() -> Upscaler:
         Picture("gray", (np.zeros((0, 8), np.uint8),)),
         Picture("gray", (np.zeros((8, 8), np.uint8),), depth=16),
         Picture("yuv", (np.zeros((8, 8), np.uint8),)),
+        Picture("yuv", (np.zeros((9, 9), np.uint8),) + 2 * (np.zeros((4, 4), np.uint8),), subsampling=(2, 2)),
+        Picture("yuv", 3 * (np.zeros((8, 8), np.uint8),), subsampling=(0, 2)),
+        Picture("yuv", 3 * (np.zeros((8, 8), np.uint8),), color=cast(Any, None)),
+        Picture(cast(Any, "bgr"), (np.zeros((8, 8, 3), np.uint8),)),
+        Picture("rgb", (np.zeros((8, 8, 3), np.uint16),), depth=40),
+        Picture("rgb", (cast(Any, [[1]]),)),
+        Picture("rgb", ()),
+        Picture("rgb", (np.zeros((8, 8, 3), np.uint8),), alpha=np.zeros((3, 3), np.uint8)),
+        Picture("rgb", (np.zeros((8, 8, 3), np.uint8),), alpha=np.zeros((8, 8), np.float32)),
+        Picture("rgb", (np.zeros((8, 8, 3), np.uint8),), icc=cast(Any, "sRGB")),
+        Frame(cast(Any, None)),
+        [[1, 2], [3, 4]],
     ],
 )
-def test_what_is_no_picture(upscaler: Upscaler, given: Any) -> None:
+def test_what_is_no_picture(upscaler: Upscaler, tmp_path: Path, given: Any) -> None:
     with pytest.raises(InputError):
         upscaler(given)
+    with pytest.raises(InputError):
+        write_picture(tmp_path / "a.png", given)
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("options", [{"tile": "foo"}, {"tile": 0}, {"tile": 1.5}, {"overlap": -3}, {"overlap": "4"}])
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: open_upscaler(cast(Any, 5)), "model"),
+        (lambda: open_upscaler(cast(Any, b"espcn-x4")), "model"),
+        (lambda: open_upscaler("espcn", scale=cast(Any, "4")), "scale"),
+        (lambda: open_upscaler("espcn", scale=True), "scale"),
+        (lambda: open_upscaler(threads=cast(Any, 2.0)), "threads"),
+        (lambda: open_upscaler(backend=cast(Any, None)), "backend"),
+        (lambda: open_upscaler(device=cast(Any, 0)), "device"),
+        (lambda: open_upscaler(precision=cast(Any, 16)), "precision"),
+        (lambda: stream(cast(Any, 3)), "source"),
+        (lambda: stream("clip.mp4", deinterlace=cast(Any, "no")), "deinterlace"),
+        (lambda: read_picture(cast(Any, None)), "path"),
+        (lambda: read_picture("a.png", max_pixels=cast(Any, "9")), "max_pixels"),
+        (lambda: write_picture(cast(Any, np.zeros((8, 8), np.uint8)), cast(Any, "a.png")), "path"),
+        (lambda: Upscaler(cast(Any, "espcn-x4")), "session"),
+    ],
+)
+def test_wrong_types_are_said_by_name(call: Callable[[], object], name: str) -> None:
+    with pytest.raises(TypeError, match=f"^{name} must be "):
+        call()
+
+
+def test_a_path_names_a_model_and_numpy_counts(upscaler: Upscaler) -> None:
+    again = open_upscaler(upscaler.session.path, tile=cast(Any, np.int64(64)), threads=1)
+    assert again.session.spec == upscaler.session.spec and again.tile_for(100, 100) == 64
+
+
+@pytest.mark.parametrize(
+    "options", [{"tile": "foo"}, {"tile": 0}, {"tile": 1.5}, {"tile": True}, {"overlap": -3}, {"overlap": "4"}]
+)
 def test_what_is_no_tile_plan(options: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="was asked; type"):
         open_upscaler(threads=1, **options)

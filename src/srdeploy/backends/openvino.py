@@ -15,6 +15,7 @@ from srdeploy.backends.onnxfile import read_model
 from srdeploy.errors import DeviceError, MissingExtra, ModelError, OutOfMemory
 from srdeploy.extras import require
 from srdeploy.picture import Pixels
+from srdeploy.shortage import is_shortage, too_little
 from srdeploy.spec import ModelSpec, Precision
 
 _POINTWISE = frozenset({"Multiply", "FakeQuantize", "Convert", "Clamp", "Maximum", "Minimum", "Round"})
@@ -43,7 +44,9 @@ class OpenVinoSession(Session):
             model = core.read_model(data, b"")
             self._mode = _cut_shuffle(model, spec.scale)
             self._compiled = core.compile_model(model, "CPU", _properties(threads, precision))
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
+            if is_shortage(error):
+                raise too_little(f"to open {path.name} in OpenVINO") from None
             raise ModelError(f"{path} is not a model that OpenVINO opens: {_reason(error)}") from None
         self._idle: LifoQueue[Any] = LifoQueue()
         super().__init__(spec, path, "openvino", "cpu", _arithmetic(self._compiled, spec, path, precision))

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from srdeploy.errors import SrdeployError
+from srdeploy.shortage import is_shortage, too_little
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -45,18 +46,25 @@ def expected_errors(as_json: bool, interrupted: str = "no unfinished result was 
     try:
         yield
     except SrdeployError as error:
-        error_line(str(error))
-        if as_json:
-            print_json({"error": str(error)})
+        _tell(str(error), as_json)
         raise typer.Exit(1) from None
     except BrokenPipeError:  # whoever read our answer has gone; main() ends quietly
         raise
     except OSError as error:  # a file system that refuses: unreadable folders, names too long, full disks
         reason = f"{error.filename or 'input or output'}: {error.strerror or error}; check the path and its permissions"
-        error_line(reason)
-        if as_json:
-            print_json({"error": reason})
+        _tell(reason, as_json)
+        raise typer.Exit(1) from None
+    except Exception as error:
+        if not is_shortage(error):
+            raise
+        _tell(str(too_little("for this")), as_json)
         raise typer.Exit(1) from None
     except KeyboardInterrupt as interrupt:
         note(f"interrupted: {str(interrupt) or interrupted}")
         raise typer.Exit(130) from None
+
+
+def _tell(reason: str, as_json: bool) -> None:
+    error_line(reason)
+    if as_json:
+        print_json({"error": reason})

@@ -35,8 +35,8 @@ def open_container(path: Path, pipe: Counted | None = None) -> InputContainer:
         first = str(number_of(path, sequence[0]))
         options |= {"start_number": first, "framerate": str(RATE), "pattern_type": "sequence"}
     try:
-        container: InputContainer = av.open(pipe or f"file:{path}", "r", format=kind, options=options, **ANY_TAGS)
-        return container
+        opened: InputContainer = av.open(pipe or f"file:{path}", "r", format=kind, options=options, **ANY_TAGS)
+        return opened
     except FFmpegError as error:
         if pipe is not None:
             raise InputError(

@@ -15,6 +15,7 @@ from srdeploy.media.base import MAX_PIXELS, one_line
 from srdeploy.media.containers import open_container
 from srdeploy.media.matroska import is_cut_short
 from srdeploy.media.pipes import Carried, Counted, is_cut_y4m
+from srdeploy.shortage import is_shortage, too_little
 
 # Codecs in which one packet is one frame, so that a packet without its frame is a loss.
 _ONE_TO_ONE = frozenset({"h264", "hevc", "av1", "vp9", "mjpeg", "prores", "ffv1", "png", "gif", "dnxhd", "rawvideo"})
@@ -147,6 +148,8 @@ class Demuxer:
             yield from decoder.decode(None)
         except FFmpegError as error:
             fault = fault or error
+        if fault is not None and is_shortage(fault):
+            raise too_little(f"to read {self.path}")
         if fault is not None:
             where = f"after {self._demuxed} packets of stream {self.stream.index}"
             raise InputError(f"{self.path} is damaged {where}: {one_line(fault)}; fetch or make it again")

@@ -11,11 +11,13 @@ from typing import Any, BinaryIO
 import cv2
 
 from srdeploy.errors import OutputError
-from srdeploy.media import large, tiff
-from srdeploy.media.decode import reason
+from srdeploy.media import jpeg, large, tiff
+from srdeploy.media.decode import XMP, reason
 from srdeploy.media.encode import (
+    Format,
     arrays,
     beside,
+    coded,
     encode,
     for_opencv,
     format_of,
@@ -25,7 +27,9 @@ from srdeploy.media.encode import (
     with_resolution,
 )
 from srdeploy.media.quiet import captured_stderr
+from srdeploy.media.tiff import Bytes
 from srdeploy.picture import Picture, Pixels
+from srdeploy.shortage import is_shortage
 
 _DIRECT = frozenset({".jpg", ".tiff", ".bmp"})
 _BAND_ROWS = 64
@@ -40,7 +44,7 @@ def write_to(part: Path, path: Path, picture: Picture, borrow: bool = False) -> 
     Raises OutputError, and OSError for what the system refuses.
     """
     extension = format_of(path).extension
-    is_large = picture.planes[0].size > large.LARGE
+    is_large = picture.planes[0].size > large.LARGE and not (extension == ".jpg" and jpeg.is_long(picture.icc))
     # OpenCV on Windows opens only names of the code page.
     if is_large and extension in _DIRECT and (sys.platform != "win32" or str(part).isascii()):
         _by_opencv(part, path, picture, borrow)
@@ -53,10 +57,22 @@ def write_to(part: Path, path: Path, picture: Picture, borrow: bool = False) -> 
             file.write(encode(path, picture))
 
 
+def tiff_page(path: Path, picture: Picture, at: int) -> tuple[list[Bytes], int]:
+    """One page of a TIFF of several that will stand at `at` in the file: its bytes in pieces, the first of them eight
+    with the place of the page's directory in the last four, and where that one's link to the next page stands.
+
+    Meanwhile the pixels may stand in another order, as in write_to with borrow.
+    """
+    with _borrowed(picture, format_of(path)) as pixels:
+        data = coded(path, ".tiff", pixels, {}).data.toreadonly()
+    head, tail, link = tiff.tags_added(data, picture.exif, tiff_tags(picture), at)
+    return [head, data[8:], tail], link
+
+
 def _by_opencv(part: Path, path: Path, picture: Picture, borrow: bool) -> None:
     form = format_of(path)
-    if borrow and picture.layout == "rgb" and picture.alpha is None and picture.depth in (8, 16) and not picture.span:
-        with _as_bgr(picture.planes[0]) as pixels:
+    if borrow:
+        with _borrowed(picture, form) as pixels:
             _write(part, path, picture, pixels)
     else:
         _write(part, path, picture, for_opencv(picture, form))
@@ -79,11 +95,15 @@ def _by_opencv(part: Path, path: Path, picture: Picture, borrow: bool) -> None:
 def _write(part: Path, path: Path, picture: Picture, pixels: Pixels) -> None:
     form, chatter = format_of(path), list[str]()
     blocks = beside(form, picture, sized_exif(picture, (picture.width, picture.height)))
+    if form.extension == ".jpg" and XMP in blocks:
+        blocks[XMP] = jpeg.XMP + blocks[XMP]  # OpenCV writes it as it is
     write: Any = cv2.imwriteWithMetadata  # typed for text, which not every name is; bytes are OpenCV's too
     try:
         with captured_stderr(chatter):
             done = write(os.fsencode(part), pixels, list(blocks), arrays(blocks), parameters(form.extension, pixels))
     except cv2.error as error:
+        if is_shortage(error):
+            raise
         raise OutputError(f"cannot write {path}: {reason([error.err or ''])}") from None
     if not done:
         raise _ends_early(path)
@@ -108,10 +128,12 @@ def _ends_early(path: Path) -> OutputError:
 
 
 @contextmanager
-def _as_bgr(rgb: Pixels) -> Iterator[Pixels]:
-    """The pixels (H, W, 3) in OpenCV's order, in their own memory where it can be written to; then in theirs again."""
-    if not (rgb.flags.writeable and rgb.flags.c_contiguous):
-        yield cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+def _borrowed(picture: Picture, form: Format) -> Iterator[Pixels]:
+    """`for_opencv`, of RGB without alpha in the picture's own memory where that can be; then it is as before."""
+    rgb = picture.planes[0]
+    is_plain = picture.layout == "rgb" and picture.alpha is None and picture.depth in (8, 16) and not picture.span
+    if not (is_plain and rgb.flags.writeable and rgb.flags.c_contiguous):
+        yield for_opencv(picture, form)
         return
     _swap(rgb)
     try:

@@ -1,19 +1,21 @@
 """Pictures as the bytes of a file, with everything beside their pixels that the format holds; by OpenCV."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from srdeploy.errors import OutputError
-from srdeploy.media import headers, tiff
-from srdeploy.media.decode import EXIF, ICC, XMP, XMP_IN_JPEG, reason
+from srdeploy.media import headers, jpeg, large, png, tiff
+from srdeploy.media.decode import EXIF, ICC, XMP, reason
 from srdeploy.media.kinds import PICTURE_SUFFIXES
 from srdeploy.media.quiet import captured_stderr
 from srdeploy.picture import Picture, Pixels
+from srdeploy.shortage import is_shortage, too_little
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ _PARAMETERS: Mapping[str, tuple[int, ...]] = {
 }
 
 
+_MOST: Mapping[str, Mapping[int, int]] = {".jpg": {EXIF: jpeg.MOST_EXIF, XMP: jpeg.MOST_XMP}}
+"""Bytes of a block that a format holds, where that has an end."""
+
+_BAND_ROWS = 64
+
 _OPTIMIZED = 3 << 26
 """Samples of a JPEG whose Huffman tables are optimised: that holds all coefficients, twice the memory of the pixels."""
 
@@ -88,12 +95,20 @@ def encode(path: Path, picture: Picture, size: tuple[int, int] | None = None) ->
     form = format_of(path)
     exif = sized_exif(picture, size or (picture.width, picture.height))
     blocks = beside(form, picture, exif)
+    if form.extension == ".jpg":
+        data = _coded(path, form.extension, for_opencv(picture, form), {})
+        return with_resolution(jpeg.with_blocks(data, *(blocks.get(k) for k in (EXIF, XMP, ICC))), form, picture)
+    if form.extension == ".png" and picture.layout == "gray" and picture.alpha is not None:  # OpenCV knows no such PNG
+        deep = _deep(picture)
+        return large.png(deep, lambda small: encode(path, small, size or (picture.width, picture.height)))
     png_xmp = blocks.pop(XMP, None) if form.extension == ".png" else None
     data = _coded(path, form.extension, for_opencv(picture, form), blocks)
     if png_xmp is not None:
-        data = headers.with_png_xmp(data, png_xmp)
+        data = png.with_xmp(data, png_xmp)
+    if form.extension == ".png":
+        data = png.with_color(data, picture.color, picture.calibration)
     if form.extension == ".tiff":
-        return tiff.with_tags(data, exif, tiff_tags(picture))[0]
+        return tiff.with_tags(data, exif, tiff_tags(picture))
     return with_resolution(data, form, picture)
 
 
@@ -104,13 +119,12 @@ def sized_exif(picture: Picture, size: tuple[int, int]) -> bytes | None:
 
 
 def beside(form: Format, picture: Picture, exif: bytes | None) -> dict[int, bytes]:
-    """The blocks that OpenCV puts beside the pixels."""
+    """The blocks that are put beside the pixels, by OpenCV in most formats."""
     if not form.metadata or form.extension == ".tiff":
         return {}
     blocks = {k: b for k, b in ((EXIF, exif), (XMP, picture.xmp), (ICC, picture.icc)) if b}
-    if form.extension == ".jpg" and XMP in blocks:
-        blocks[XMP] = XMP_IN_JPEG + blocks[XMP]
-    return blocks
+    most = _MOST.get(form.extension, {})
+    return {kind: block for kind, block in blocks.items() if len(block) <= most.get(kind, len(block))}
 
 
 def with_resolution(data: bytes, form: Format, picture: Picture) -> bytes:
@@ -118,12 +132,6 @@ def with_resolution(data: bytes, form: Format, picture: Picture) -> bytes:
     if picture.dpi is None or not form.dpi:
         return data
     return headers.with_dpi(data, {".jpg": "jpeg"}.get(form.extension, form.extension[1:]), picture.dpi)
-
-
-def tiff_page(path: Path, picture: Picture, at: int) -> tuple[bytes, int, int]:
-    """One page of a TIFF of several as it stands at `at` in the file; see tiff.with_tags."""
-    data = _coded(path, ".tiff", for_opencv(picture, format_of(path)), {})
-    return tiff.with_tags(data, picture.exif, tiff_tags(picture), at)
 
 
 def tiff_tags(picture: Picture) -> tiff.Directory:
@@ -154,11 +162,13 @@ def takes_icc(path: Path, picture: Picture) -> bool:
 def lost(path: Path, picture: Picture) -> list[str]:
     """What the format that `path` names does not hold of the picture, a sentence each."""
     form = format_of(path)
-    names = []
-    if not form.metadata:
-        names = [n for n, b in (("ICC profile", picture.icc), ("EXIF", picture.exif), ("XMP", picture.xmp)) if b]
+    held = {EXIF: ("EXIF", picture.exif), XMP: ("XMP", picture.xmp), ICC: ("ICC profile", picture.icc)}
+    kept = held if form.extension == ".tiff" else beside(form, picture, picture.exif)
+    names = [name for kind, (name, block) in held.items() if block and kind not in kept]
     if picture.dpi is not None and not form.dpi and tiff.exif_resolution(picture.exif) is None:
         names.append("resolution")
+    if form.extension != ".png" and (png.is_said(picture.color) or picture.calibration) and picture.icc is None:
+        names.append("gamma and colour space")
     notes = []
     if names:
         notes.append(f"{path.name}: {' and '.join(names)} not kept in {path.suffix}; type -o with .png to keep it")
@@ -169,26 +179,44 @@ def lost(path: Path, picture: Picture) -> list[str]:
 
 
 def for_opencv(picture: Picture, form: Format) -> Pixels:
-    """Packed B, G, R, A or gray, with 8 or 16 bits or as floats."""
-    pixels, alpha = picture.planes[0], picture.alpha
+    """Packed B, G, R, A or gray, with 8 or 16 bits or as floats; what is more than the picture itself is made once."""
+    pixels, alpha, peak = picture.planes[0], picture.alpha, picture.peak
     if form.floats and (picture.span is not None or form.extension == ".pfm"):
         low, high = picture.span or (0.0, 1.0)
-        pixels = (low + pixels * ((high - low) / picture.peak)).astype(np.float32)
-        alpha = None if alpha is None else (alpha / picture.peak).astype(np.float32)
+        pixels = _mapped(pixels, np.float32, lambda part: low + part * ((high - low) / peak))
+        alpha = None if alpha is None else _mapped(alpha, np.float32, lambda part: part / peak)
     elif picture.depth not in (8, 16):
-        pixels = _sixteen(pixels, picture.peak)
-        alpha = None if alpha is None else _sixteen(alpha, picture.peak)
+        pixels = _sixteen(pixels, peak)
+        alpha = None if alpha is None else _sixteen(alpha, peak)
     if alpha is not None:
-        rgb = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if picture.layout == "gray" else pixels
-        pixels = np.dstack((rgb[..., ::-1], alpha))
-    elif picture.layout == "rgb":
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        packed = np.empty((*alpha.shape, 4), pixels.dtype)
+        places = [0, 0, 0, 1, 0, 2, 1, 3] if picture.layout == "gray" else [2, 0, 1, 1, 0, 2, 3, 3]
+        cv2.mixChannels([np.ascontiguousarray(pixels), np.ascontiguousarray(alpha)], [packed], places)
+        return packed
+    if picture.layout == "rgb":
+        return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     return np.ascontiguousarray(pixels)
+
+
+def _deep(picture: Picture) -> Picture:
+    """A gray picture with alpha, of 8 or 16 bits."""
+    if picture.depth in (8, 16) or picture.alpha is None:
+        return picture
+    planes = tuple(_sixteen(plane, picture.peak) for plane in picture.planes)
+    return replace(picture, planes=planes, alpha=_sixteen(picture.alpha, picture.peak), depth=16)
 
 
 def _sixteen(plane: Pixels, peak: int) -> Pixels:
     """Formats hold 8 or 16 bits; the same share of the peak keeps black and white where they were."""
-    return ((plane.astype(np.uint32) * 65535 + peak // 2) // peak).astype(np.uint16)
+    return _mapped(plane, np.uint16, lambda part: (part.astype(np.uint32) * 65535 + peak // 2) // peak)
+
+
+def _mapped(plane: Pixels, dtype: type[np.generic], change: Callable[[Pixels], Pixels]) -> Pixels:
+    """`change` of every sample, in bands: what is between has more bytes than either."""
+    result = np.empty(plane.shape, dtype)
+    for top in range(0, len(plane), _BAND_ROWS):
+        result[top : top + _BAND_ROWS] = change(plane[top : top + _BAND_ROWS])
+    return result
 
 
 def parameters(extension: str, pixels: Pixels) -> list[int]:
@@ -207,12 +235,22 @@ def arrays(blocks: dict[int, bytes]) -> list[Any]:
 
 
 def _coded(path: Path, extension: str, pixels: Pixels, blocks: dict[int, bytes]) -> bytes:
+    return bytes(coded(path, extension, pixels, blocks).tobytes())
+
+
+def coded(path: Path, extension: str, pixels: Pixels, blocks: dict[int, bytes]) -> npt.NDArray[np.uint8]:
+    """The bytes of a file of pixels as `for_opencv` gives them; path: what errors name. Raises OutputError."""
     words, chatter = parameters(extension, pixels), list[str]()
     try:
         with captured_stderr(chatter):
-            done, coded = cv2.imencodeWithMetadata(extension, pixels, list(blocks), arrays(blocks), words)
+            done, data = cv2.imencodeWithMetadata(extension, pixels, list(blocks), arrays(blocks), words)
     except cv2.error as error:
+        if is_shortage(error):
+            raise
         raise OutputError(f"cannot write {path}: {reason([error.err or ''])}") from None
+    if not done and (extension == ".webp" or any("unknown exception" in line for line in chatter)):
+        # What OpenCV does not know is C++'s bad_alloc; of lossless pixels that fit, libwebp refuses none but for that.
+        raise too_little(f"to write {path}")
     if not done:
         raise OutputError(f"cannot write {path}: {reason(chatter)}")
-    return bytes(coded.tobytes())
+    return data.reshape(-1)

@@ -10,12 +10,15 @@ import numpy as np
 
 from srdeploy.atomic import atomic
 from srdeploy.errors import InputError, OutputError
+from srdeploy.given import path_of, whole
 from srdeploy.media.base import MAX_PIXELS, Finishing, check_place, part_path
 from srdeploy.media.decode import decode, page_count
-from srdeploy.media.direct import write_to
-from srdeploy.media.encode import format_of, lost, takes_icc, tiff_page
+from srdeploy.media.direct import tiff_page, write_to
+from srdeploy.media.encode import format_of, lost, takes_icc
 from srdeploy.media.kinds import read_bytes
-from srdeploy.picture import Frame, Picture, Pixels, picture_of
+from srdeploy.media.tiff import MOST_PAGES
+from srdeploy.picture import Frame, Picture, Pixels, check_picture, picture_of
+from srdeploy.shortage import shortage_said
 
 
 def read_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -24,26 +27,30 @@ def read_picture(path: Path | str, max_pixels: int = MAX_PIXELS) -> Picture:
     The kind is told by the content. EXIF's orientation is applied and then reset. Of a TIFF of several pages the first
     is read. CMYK and Lab become sRGB by their profile; floats become 16 bits, with their range as the picture's span.
     Raises InputError when the file is missing, empty, damaged, cut off, of another kind, or claims more than
-    `max_pixels`; MissingExtra for HEIF and JPEG XL without their libraries.
+    `max_pixels`; MissingExtra for HEIF and JPEG XL without their libraries; TypeError for a path that is none.
     """
-    path = Path(path)
+    path = path_of("path", path)
+    if whole("max_pixels", max_pixels) < 1:
+        raise InputError(f"max_pixels {max_pixels} lets no picture through; give 1 or more")
     return decode(path, read_bytes(path, max_pixels), max_pixels, [])
 
 
-def write_picture(path: Path | str, picture: Picture | Pixels) -> None:
+def write_picture(path: Path | str, picture: Picture | Frame | Pixels) -> None:
     """Write a picture of layout "rgb" or "gray" in the format that the suffix of `path` names; whole or not at all.
 
-    An array of uint8 or uint16, (H, W) or (H, W, 3) RGB, is taken too. What is at `path` is replaced. JPEG at quality
-    95 without chroma subsampling, WebP lossless, TIFF with Deflate. Raises InputError for what is no picture,
-    OutputError as check_picture_target does, and when the disk does not take it.
+    A Frame and an array of uint8 or uint16, (H, W) or (H, W, 3) RGB, are taken too. What is at `path` is replaced.
+    JPEG at quality 95 without chroma subsampling, WebP lossless, TIFF with Deflate. Raises InputError for what is no
+    picture, OutputError as check_picture_target does, and when the disk does not take it, OutOfMemory, and TypeError
+    for a path that is none. The pixels stay as they are meanwhile, so that several threads may write one picture.
     """
-    path = Path(path)
+    path = path_of("path", path)
     if isinstance(picture, np.ndarray):
         picture = picture_of(picture)
-    if not isinstance(picture, Picture):
-        raise InputError(f"write_picture takes a Picture or an array, not {type(picture).__name__}")
+    if isinstance(picture, Frame):
+        picture = picture.picture
+    check_picture(picture, "write_picture")
     check_picture_target(path, picture.width, picture.height, picture)
-    with atomic(path) as part:
+    with atomic(path) as part, shortage_said(f"to write {path}"):
         write_to(part, path, picture)
 
 
@@ -74,6 +81,8 @@ class PictureReader:
         self.notes: list[str] = []
         self.picture = decode(path, self._data, max_pixels, self.notes)
         self.pages = page_count(self._data)
+        if self.pages > MOST_PAGES:
+            raise InputError(f"{path} has more than {MOST_PAGES} pages; split it first: tiffsplit {path.name}")
         self.frames: int | None = self.pages
         self.width, self.height, self.depth = self.picture.width, self.picture.height, self.picture.depth
 
@@ -123,26 +132,30 @@ class PictureWriter(Finishing):
         if self._taken == 0 and (picture.width, picture.height) != self._size:
             raise ValueError(f"a frame of {picture.width}x{picture.height} for a picture of {self._size}")
         try:
-            if self._pages == 1:
-                write_to(self._part, self.path, picture, borrow=True)
-            else:
-                self._file = self._file or self._part.open("xb")
-                self._write_page(self._file, picture)
+            with shortage_said(f"to write {self.path}"):
+                self._write(picture)
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from None
         self._taken += 1
 
+    def _write(self, picture: Picture) -> None:
+        if self._pages == 1:
+            write_to(self._part, self.path, picture, borrow=True)
+        else:
+            self._file = self._file or self._part.open("xb")
+            self._write_page(self._file, picture)
+
     def _write_page(self, file: BinaryIO, picture: Picture) -> None:
         check_picture_target(self.path, picture.width, picture.height, picture)
         at = file.tell() + file.tell() % 2
-        data, directory, link = tiff_page(self.path, picture, at)
-        if at + len(data) >= 1 << 32:
+        pieces, link = tiff_page(self.path, picture, at)
+        if at + sum(map(len, pieces)) >= 1 << 32:
             raise OutputError(f"{self.path} would have more than the 4 GB of a TIFF; enlarge its pages one by one")
         file.seek(at)
-        file.write(data)
+        file.writelines(pieces)
         if at:
             file.seek(self._link)
-            file.write(directory.to_bytes(4, "little"))
+            file.write(pieces[0][4:])
             file.seek(0, 2)
         self._link = link
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 _LOCK = threading.Lock()
 _CHATTER = re.compile(
-    r"^(\[ ?(WARN|ERROR|INFO|DEBUG|FATAL):|libpng |PNG |Corrupt JPEG|Premature end|Warning: |_?TIFF|_tiff|JPEG|"
+    r"^(\[ ?(WARN|ERROR|INFO|DEBUG|FATAL):|libpng |PNG |Corrupt JPEG|Premature end|Warning: |_?TIFF|_tiff|JPEG|x264 |"
     r"Invalid SOS|Unsupported|Bogus|Unknown Adobe|Inconsistent|Application transferred|Quantization|Huffman|\s*>|$)"
 )
 

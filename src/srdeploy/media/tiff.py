@@ -15,6 +15,10 @@ ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 XMP, ICC, EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY = 700, 34675, 0x8769, 0x8825, 0xA005
 PIXELS_ACROSS, PIXELS_DOWN = 0xA002, 0xA003
 
+_SUB_DIRECTORIES, _DNG_VERSION = 330, 50706
+
+MOST_PAGES = 1000
+
 _NESTED = frozenset({EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY})
 # Of a TIFF's first directory, what describes the picture and not how its pixels are laid out.
 _DESCRIBING = frozenset(
@@ -45,6 +49,8 @@ class Entry:
 
 
 Directory = dict[int, "Entry | Directory"]
+Bytes = bytes | mmap | memoryview
+"""A file's bytes, wherever they are; a memoryview is of bytes and read-only."""
 
 
 def short(value: int) -> Entry:
@@ -63,7 +69,14 @@ def numbers(directory: Directory, tag: int) -> tuple[int, ...]:
     return entry.numbers if isinstance(entry, Entry) else ()
 
 
-def pages(data: bytes | mmap, most: int = 1000) -> list[Directory]:
+def is_raw(data: Bytes, page: Directory) -> bool:
+    """Whether a file that begins with this page is what a camera's sensor gave: a DNG, a CR2, or a preview before the
+    directories of others (SubIFDs of a reduced picture, TIFF/EP)."""
+    reduced = numbers(page, 254)[:1] == (1,)
+    return _DNG_VERSION in page or data[8:11] == b"CR\2" or (reduced and _SUB_DIRECTORIES in page)
+
+
+def pages(data: Bytes, most: int = MOST_PAGES) -> list[Directory]:
     """The directories of a TIFF's pages, at most `most`. What is damaged is left out, never an error."""
     form = _Form.of(data)
     found: list[Directory] = []
@@ -87,18 +100,19 @@ def exif_of_page(directory: Directory) -> bytes | None:
     return b"II*\0\x08\0\0\0" + _written(kept, 8) if kept else None
 
 
-def with_tags(data: bytes, exif: bytes | None, tags: Directory, at: int = 0) -> tuple[bytes, int, int]:
-    """A TIFF of one page with more tags: its bytes, and where its directory and that one's link to the next stand.
+def with_tags(data: bytes, exif: bytes | None, tags: Directory) -> bytes:
+    """A TIFF of one page with more tags; see tags_added."""
+    head, tail, _ = tags_added(data, exif, tags)
+    return head + data[8:] + tail
+
+
+def tags_added(data: Bytes, exif: bytes | None, tags: Directory, at: int = 0) -> tuple[bytes, bytes, int]:
+    """A TIFF of one page gets more tags: what goes over its first eight bytes and what behind its last one, and where
+    its directory's link to the next stands then.
 
     data: a little-endian TIFF. exif: a block whose description is taken over. tags: go before the block's own.
-    at: where in a file of several pages the bytes will stand; all three places in the result count from its start.
+    at: where in a file of several pages the bytes will stand; all places in the result count from that file's start.
     """
-    head, tail, link = tags_added(data, exif, tags, at)
-    return head + data[8:] + tail, struct.unpack_from("<I", head, 4)[0], link
-
-
-def tags_added(data: bytes | mmap, exif: bytes | None, tags: Directory, at: int = 0) -> tuple[bytes, bytes, int]:
-    """What `with_tags` puts over the first eight bytes and behind the last one, and where the link to the next is."""
     (page,) = pages(data, 1)
     page[STRIPS] = Entry(4, struct.pack(f"<{len(numbers(page, STRIPS))}I", *(n + at for n in numbers(page, STRIPS))))
     describing: Directory = {}
@@ -179,8 +193,8 @@ class _Form:
     first: int
 
     @staticmethod
-    def of(data: bytes | mmap) -> "_Form | None":
-        order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    def of(data: Bytes) -> "_Form | None":
+        order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
         if order is None or len(data) < 8:
             return None
         (magic,) = struct.unpack_from(order + "H", data, 2)
@@ -191,7 +205,7 @@ class _Form:
         return None
 
 
-def _read(data: bytes | mmap, at: int, form: _Form, depth: int) -> tuple[Directory, int]:
+def _read(data: Bytes, at: int, form: _Form, depth: int) -> tuple[Directory, int]:
     if at >= len(data):  # of a BigTIFF it may be more than Python's own buffers can count
         raise struct.error("a directory beyond the end")
     counter, record, offset = ("Q", "HHQ", "Q") if form.big else ("H", "HHI", "I")
@@ -209,7 +223,7 @@ def _read(data: bytes | mmap, at: int, form: _Form, depth: int) -> tuple[Directo
             (place,) = struct.unpack_from(form.order + offset, data, place)
         if size == 0 or place + size > len(data):
             continue
-        value = Entry(kind, _little(data[place : place + size], kind, form.order))
+        value = Entry(kind, _little(bytes(data[place : place + size]), kind, form.order))
         if tag in _NESTED and depth < 2:
             try:
                 directory[tag] = _read(data, value.numbers[0], form, depth + 1)[0]

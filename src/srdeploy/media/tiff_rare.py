@@ -15,6 +15,7 @@ from srdeploy.media import tiff
 from srdeploy.media.quiet import captured_stderr
 from srdeploy.media.tiff_layout import PALETTE, Layout
 from srdeploy.picture import Pixels
+from srdeploy.shortage import is_shortage
 
 
 def samples(path: Path, data: bytes, page: int, directory: tiff.Directory, layout: Layout) -> Pixels:
@@ -77,7 +78,9 @@ def _guarded(path: Path) -> Iterator[None]:
             yield
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001 - decoders raise nearly everything on damaged files
+    except Exception as error:  # decoders raise nearly everything on damaged files
+        if is_shortage(error):
+            raise
         said.append(str(error) or type(error).__name__)
     finally:
         log.removeHandler(listener)

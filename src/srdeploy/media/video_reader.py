@@ -126,7 +126,10 @@ class VideoReader:
         self.seconds: float | None = None if length is None else float(length)
         self.frames = self._expected()
         if drops_alpha(first.format.name) and not is_opaque(first):
-            self.notes.append(f"the alpha channel of {self.path.name} ({first.format.name}) is not kept")
+            kept = "; type -o with .png or .webp to keep it" if self.format_names & {"gif", "apng"} else ""
+            self.notes.append(f"the alpha channel of {self.path.name} ({first.format.name}) is not kept{kept}")
+        if stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) == "1":  # beside VP8's or VP9's picture
+            self.notes.append(f"the alpha channel of {self.path.name} (alpha_mode 1) is not kept")
 
     def go_on(self, begun: int, pts: int) -> None:
         """Give only the frames after the first `begun`, of which the last is shown at `pts`; before any is taken.

@@ -16,9 +16,11 @@ from srdeploy.media.containers import ANY_TAGS
 from srdeploy.media.encoders import choose_encoder, hdr_parameters
 from srdeploy.media.frames import frame_from_picture
 from srdeploy.media.limits import steady_rate
+from srdeploy.media.quiet import captured_stderr
 from srdeploy.media.stream_copy import StreamCopy
 from srdeploy.media.video_reader import VideoReader
 from srdeploy.picture import ColorTags, Frame, Picture
+from srdeploy.shortage import is_shortage, too_little
 
 FORMATS = {
     ".avi": "avi",
@@ -114,11 +116,15 @@ class VideoTarget:
             container_options=copy.container_options(),
             **ANY_TAGS,
         )
+        chatter: list[str] = []
         try:
             video = copy.add_streams(container, lambda: self._add_video(container))
             try:
-                video.codec_context.open()
+                with captured_stderr(chatter):
+                    video.codec_context.open()
             except FFmpegError as error:
+                if is_shortage(error) or any("malloc of size" in line for line in chatter):  # as x264 says it
+                    raise too_little(f"to encode {self.width}x{self.height} pixels") from None
                 raise self._unopened(error) from None
             container.start_encoding()
         except BaseException:

@@ -24,6 +24,7 @@ from srdeploy.media.video_reader import VideoReader
 from srdeploy.media.video_target import FORMATS, VideoTarget
 from srdeploy.media.whole import check_result
 from srdeploy.picture import Frame
+from srdeploy.shortage import is_shortage, too_little
 
 
 class VideoWriter:
@@ -258,4 +259,6 @@ class VideoWriter:
         try:
             yield
         except (FFmpegError, OSError) as error:
+            if is_shortage(error):
+                raise too_little(f"to write {self.path}") from None
             raise OutputError(f"cannot write {self.path}: {one_line(error)}") from None

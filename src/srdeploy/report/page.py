@@ -68,9 +68,11 @@ def plots(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("pixels", "Scaling with pixels", "input pixels"),
         ("threads", "Scaling with threads", "threads"),
     ):
-        points = _scaling(networks, key)
+        points, engines = _scaling(networks, key)
         if points:
-            found.append((title, lines(points, label, "milliseconds a frame")))
+            alone = len(set(engines.values())) == len(engines)  # then a line has its engine's colour, as elsewhere
+            own = {name: colours[engine] for name, engine in engines.items()} if alone else palette(list(engines))
+            found.append((title, lines(points, label, "milliseconds a frame", own)))
     return found
 
 
@@ -113,21 +115,22 @@ def _quality_points(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
     ]
 
 
-def _scaling(rows: Sequence[Mapping[str, Any]], key: str) -> list[Point]:
-    """Points of every series that has two or more places along pixels or threads, all else equal."""
+def _scaling(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[list[Point], dict[str, str]]:
+    """Points of every series that has two or more places along pixels or threads, all else equal; each one's engine."""
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         other = row["threads"] if key == "pixels" else tuple(row["input"])
         name = (row["model"], row["precision"], row["backend"], other, row.get("batch", 1))
         groups.setdefault(name, []).append(row)
-    points = []
+    points, engines = [], {}
     for name, members in groups.items():
         places = {_place(row, key): row["latency_ms"]["p50"] for row in members}
         if len(places) > 1:
             rest = f"{name[3]} threads" if key == "pixels" else f"{name[3][1]}x{name[3][0]}"
             series = f"{name[0]} {name[1]} {name[2]}, {rest}" + (f", batch {name[4]}" if name[4] > 1 else "")
             points += [Point(x, y, "", series) for x, y in places.items()]
-    return points
+            engines[series] = str(name[2])
+    return points, engines
 
 
 def _place(row: Mapping[str, Any], key: str) -> float:

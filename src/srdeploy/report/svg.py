@@ -16,6 +16,13 @@ _LETTER = 6.4
 """Width of a letter at 12 units, about: to keep labels from covering each other."""
 
 
+_STEP, _NEAR = 13, 45
+"""Between two lines of labels; and between points that share a label."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom of something drawn."""
+
+
 @dataclass(frozen=True)
 class Bar:
     """One bar and what is written above it. low, high: the interval drawn across its end. series: its colour."""
@@ -58,30 +65,42 @@ def bars(rows: Sequence[Bar], colours: Mapping[str, str]) -> str:
 
 
 def scatter(points: Sequence[Point], x_label: str, y_label: str, colours: Mapping[str, str], height: int = 320) -> str:
-    """Points over a logarithmic x axis, labels beside them, and a legend below. All x are above 0."""
+    """Points over a logarithmic x axis, labels beside them, and a legend below. All x are above 0.
+
+    Of points near each other with the same label one is labelled; a label further off has a line to its point, and one
+    that has no place is shown as the point is pointed at, as every one is.
+    """
     frame = _Frame([p.x for p in points], [p.y for p in points], height, log_y=False)
     parts = [*frame.axes(x_label, y_label)]
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[Box] = []
+    named: dict[str, list[tuple[float, float]]] = {}
     for point in sorted(points, key=lambda p: -p.y):
         x, y = frame.place(point.x, point.y)
         colour = colours[point.series]
         inside = f'fill="#fff" stroke="{colour}" stroke-width="2"' if point.hollow else f'fill="{colour}"'
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" {inside}/>')
+        title = f"<title>{escape(point.label)}, {escape(point.series)}: {_number(point.x)}, {point.y:.2f}</title>"
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" {inside}>{title}</circle>')
         taken.append((x - 5, y - 5, x + 5, y + 5))
     for point in sorted(points, key=lambda p: -p.y):
         x, y = frame.place(point.x, point.y)
-        label_x, label_y, anchor, box = _free(x, y, len(point.label) * _LETTER, taken, height)
+        near = (math.hypot(x - a, y - b) < _NEAR for a, b in named.get(point.label, ()))
+        box = None if any(near) else _free(x, y, len(point.label) * _LETTER, taken, height)
+        if box is None:
+            continue
         taken.append(box)
-        text = escape(point.label)
-        parts.append(f'<text x="{label_x:.1f}" y="{label_y:.1f}" text-anchor="{anchor}">{text}</text>')
+        named.setdefault(point.label, []).append((x, y))
+        middle, nearest = (box[1] + box[3]) / 2, min(max(x, box[0]), box[2])
+        if abs(middle - y) > _STEP:
+            parts.append(f'<path d="M{x:.1f} {y:.1f}L{nearest:.1f} {middle:.1f}" stroke="#8a929c" stroke-width="0.8"/>')
+        place = f'x="{box[2]:.1f}" text-anchor="end"' if box[2] < x else f'x="{box[0]:.1f}"'
+        parts.append(f'<text {place} y="{box[3] - 3:.1f}">{escape(point.label)}</text>')
     shown = {name: colours[name] for name in dict.fromkeys(point.series for point in points)}
     return _with_legend(height, parts, shown)
 
 
-def lines(points: Sequence[Point], x_label: str, y_label: str, height: int = 320) -> str:
+def lines(points: Sequence[Point], x_label: str, y_label: str, colours: Mapping[str, str], height: int = 320) -> str:
     """One line for each series over two logarithmic axes, and a legend below. All values are above 0."""
     frame = _Frame([p.x for p in points], [p.y for p in points], height, log_y=True)
-    colours = palette([p.series for p in points])
     parts = [*frame.axes(x_label, y_label)]
     for name, colour in colours.items():
         places = [frame.place(p.x, p.y) for p in sorted(points, key=lambda p: p.x) if p.series == name]
@@ -137,21 +156,18 @@ class _Frame:
         )
 
 
-def _free(
-    x: float, y: float, width: float, taken: Sequence[tuple[float, float, float, float]], height: int
-) -> tuple[float, float, str, tuple[float, float, float, float]]:
+def _free(x: float, y: float, width: float, taken: Sequence[Box], height: int) -> Box | None:
     """A place for a label near (x, y) that covers nothing yet: right or left of the point, then up and down."""
-    for shift in (0, -13, 13, -26, 26, -39, 39, -52, 52):
-        for left in (False, True):
-            start = x - 9 - width if left else x + 9
+    for shift in (0, *(sign * _STEP * step for step in range(1, 8) for sign in (-1, 1))):
+        for start in (x + 9, x - 9 - width):
             box = (start, y + shift - 6, start + width, y + shift + 7)
             inside = box[0] >= _LEFT and box[2] <= WIDTH and box[1] >= _TOP - 8 and box[3] <= height - _BOTTOM
             if inside and not any(_overlap(box, other) for other in taken):
-                return (x - 9 if left else x + 9), y + shift + 4, ("end" if left else "start"), box
-    return x + 9, y + 4, "start", (x + 9, y - 6, x + 9 + width, y + 7)
+                return box
+    return None
 
 
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+def _overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 

@@ -10,6 +10,7 @@ from srdeploy.backends import Session, is_usable, open_session
 from srdeploy.backends.cpu import is_fast_bf16, is_fast_int8
 from srdeploy.backends.onnxfile import read_spec
 from srdeploy.errors import DeviceError, ModelError
+from srdeploy.given import check_is, path_of, whole_or_none
 from srdeploy.media import open_reader
 from srdeploy.picture import Frame
 from srdeploy.spec import ModelSpec, Precision
@@ -39,7 +40,7 @@ class _Choice:
 
 
 def open_upscaler(
-    model: str | None = None,
+    model: str | Path | None = None,
     *,
     scale: int | None = None,
     backend: str = "auto",
@@ -53,8 +54,13 @@ def open_upscaler(
 
     model: a shipped name ("espcn-x4", or "espcn" with scale), the path of an exported .onnx file, or None for the
     default. precision: "auto" takes a file given by its path for what it is, and of a shipped model the fastest that
-    loses at most LOSS_DB; "bf16" computes the fp32 file in bf16. Raises ModelError, DeviceError, MissingExtra.
+    loses at most LOSS_DB; "bf16" computes the fp32 file in bf16. Raises ModelError, DeviceError, MissingExtra, and
+    TypeError for what is of another type than said here.
     """
+    for name, value in (("backend", backend), ("device", device), ("precision", precision)):
+        check_is(name, value, str, "a str")
+    model = None if model is None else str(path_of("model", model)) if not isinstance(model, str) else model
+    scale, threads = whole_or_none("scale", scale), whole_or_none("threads", threads)
     if precision == "auto":
         choice = _fastest(model, scale, backend, device)
     elif precision == "bf16":
@@ -85,14 +91,11 @@ def open_upscaler(
         exact = path if session.spec.precision == "fp32" else _fp32_beside(path, session.spec)
         return None if exact is None else open_session(exact, "auto", session.device, threads)
 
-    upscaler = Upscaler(session, tile, overlap, deep, fp32)
-    if choice.why:
-        upscaler.log.say(choice.why)
-    return upscaler
+    return Upscaler(session, tile, overlap, deep, fp32, choice.why)
 
 
 def stream(
-    source: Path | str, model: str | None = None, *, deinterlace: bool = False, **options: Any
+    source: Path | str, model: str | Path | None = None, *, deinterlace: bool = False, **options: Any
 ) -> Iterator[Frame]:
     """The frames of a video or picture, enlarged, each with its time: `for frame in srdeploy.stream("clip.mp4"): ...`.
 
@@ -100,8 +103,10 @@ def stream(
     The source and the model are opened at once, frames are made as they are asked for.
     Raises as `open` does, InputError for a source that cannot be read, and for a damaged one after its good frames.
     """
+    check_is("deinterlace", deinterlace, bool, "True or False")
+    source = path_of("source", source)
     upscaler = open_upscaler(model, **options)
-    reader = open_reader(Path(source), deinterlace=deinterlace)
+    reader = open_reader(source, deinterlace=deinterlace)
     if reader.frames != 1:
         upscaler.expect(reader.height, reader.width)
 

@@ -3,17 +3,20 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from srdeploy.backends import Session
-from srdeploy.errors import InputError, ModelError, OutOfMemory
+from srdeploy.errors import ModelError, OutOfMemory, SrdeployError
+from srdeploy.given import check_is
 from srdeploy.inorder import in_order
 from srdeploy.media.alpha import with_colour_under_alpha
 from srdeploy.media.colour import rgb_from_ycbcr, rgb_from_yuv, ycbcr_from_rgb, yuv_from_rgb
 from srdeploy.media.enlarge import chroma_offset, enlarge_plane, enlarge_rows
-from srdeploy.picture import Frame, Picture, Pixels, picture_of
+from srdeploy.picture import Frame, Picture, Pixels, check_picture, picture_of
+from srdeploy.shortage import is_shortage
 from srdeploy.spec import ModelSpec
 from srdeploy.upscale.tiles import Log, TileChoice, Tiled, window_overlap
 
@@ -32,6 +35,7 @@ class Upscaler:
     result. When memory runs out all the same, tiles are halved.
     deep: opens the float file of the same model, for pictures of more than 8 bits; it is called once, when needed.
     fp32: opens the fp32 file of the same model; results that are black or no numbers are computed again by it.
+    why: what a person is told once the session has enlarged something; pictures of more than 8 bits may go elsewhere.
 
     Luma networks enlarge luma; chroma follows by bicubic (Keys 1981, a = -0.5) at its own siting. RGB
     networks get RGB. Alpha follows by bicubic. Several threads may call one upscaler.
@@ -44,7 +48,9 @@ class Upscaler:
         overlap: int | None = None,
         deep: Callable[[], Session] | None = None,
         fp32: Callable[[], Session | None] | None = None,
+        why: str = "",
     ) -> None:
+        check_is("session", session, Session, "a Session (srdeploy.open makes one of a name)")
         spec = session.spec
         _check_plan(tile, overlap)
         _check_tileable(spec, tile, overlap)
@@ -59,6 +65,7 @@ class Upscaler:
         self._expected: set[tuple[int, int]] = set()
         self._network = Tiled(session, tile, self._halo, self._fp32, self.log)
         self._deep_network: Tiled | None = None
+        self._why, self._why_deep = why, bool(why)
 
     def __call__(self, picture: Kind) -> Kind:
         """Enlarge a Picture, a Frame, or an array of uint8 or uint16: (H, W) or (H, W, 3) RGB; its like comes back.
@@ -116,20 +123,33 @@ class Upscaler:
         return self._network_for(depth).session
 
     def _picture(self, picture: Picture) -> Picture:
-        _check_picture(picture)
+        check_picture(picture, "an upscaler")
         picture = with_colour_under_alpha(picture)
         network = self._network_for(picture.depth)
+        self._tell(network.session, picture.depth)
         try:
             by = self._by_rgb if self.session.spec.channels == 3 else self._by_luma
             result = by(network, picture)
             if picture.alpha is None:
                 return result
             return replace(result, alpha=self._enlarged(picture.alpha, picture.peak))
-        except MemoryError:
+        except Exception as error:
+            if isinstance(error, SrdeployError) or not is_shortage(error):
+                raise
             height, width = picture.height * self.scale, picture.width * self.scale
             raise OutOfMemory(
                 f"there is not enough memory for a result of {width}x{height}; close other programs, or cut the picture"
             ) from None
+
+    def _tell(self, session: Session, depth: int) -> None:
+        """Say, the first time of each, which session was chosen and why, as far as there was a choice."""
+        if self._why and session is self.session:
+            self.log.say(self._why)
+            self._why = ""
+        elif self._why_deep and session is not self.session and session.arithmetic != self.session.arithmetic:
+            ours, theirs = self.session.arithmetic, session.arithmetic
+            self.log.say(f"{depth}-bit pixels are computed in {theirs} on {session.backend}: {ours} files take 8 bits")
+            self._why_deep = False
 
     def _network_for(self, depth: int) -> Tiled:
         if depth == 8 or self.session.spec.pixels == "float":
@@ -244,27 +264,13 @@ def _check_tileable(spec: ModelSpec, tile: object, overlap: int | None) -> None:
         )
 
 
-def _check_plan(tile: object, overlap: object) -> None:
+def _check_plan(tile: Any, overlap: Any) -> None:
     """Raise ModelError for a tile or an overlap that is none; Python callers come here without the command's checks."""
-    if tile not in ("auto", "none") and not (isinstance(tile, int) and tile >= 1):
+    if tile not in ("auto", "none") and not (_is_whole(tile) and tile >= 1):
         raise ModelError(f"--tile {tile} was asked; type a number of pixels from 1 on, or auto, or none")
-    if overlap is not None and not (isinstance(overlap, int) and overlap >= 0):
+    if overlap is not None and not (_is_whole(overlap) and overlap >= 0):
         raise ModelError(f"--overlap {overlap} was asked; type a number of pixels from 0 on, or leave it out")
 
 
-def _check_picture(picture: object) -> None:
-    """Raise InputError for anything but a Picture whose planes have the shape and dtype that it says."""
-    if not isinstance(picture, Picture):
-        raise InputError(
-            f"an upscaler takes a Picture, a Frame or an array, not {type(picture).__name__}; type "
-            "srdeploy.read_picture(path), or give uint8 pixels of shape (H, W, 3)"
-        )
-    count, sides = (3 if picture.layout == "yuv" else 1), ((3,) if picture.layout == "rgb" else ())
-    for plane in picture.planes:
-        if plane.dtype != picture.dtype or plane.ndim != 2 + len(sides) or plane.shape[2:] != sides or 0 in plane.shape:
-            raise InputError(
-                f"a {picture.layout} picture of {picture.depth} bits has {picture.dtype} planes of shape "
-                f"{'(H, W, 3)' if sides else '(H, W)'}; it was given {plane.dtype} of shape {plane.shape}"
-            )
-    if len(picture.planes) != count:
-        raise InputError(f"a {picture.layout} picture has {count} planes; it was given {len(picture.planes)}")
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
