@@ -30,7 +30,7 @@ def prepare(folder: Path, extras: str, *, pinned: bool) -> Path:
         sys.exit(
             "error: this Python cannot make virtual environments; on Debian or Ubuntu type: apt install python3-venv"
         )
-    pip = [commands / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip = [commands / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
     if pinned:
         pip += ["-c", CONSTRAINTS]
     if subprocess.run([*pip, "-e", f"{REPOSITORY}[{extras}]"], check=False).returncode:

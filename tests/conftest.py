@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: where the big data lies, and pictures and clips that need none of it."""
 
+import fcntl
 import os
 import shlex
 import shutil
@@ -13,6 +14,14 @@ import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+LONGEST = ("test_whole_road", "test_proof", "test_readme", "test_docs", "test_cluster", "test_service", "test_page")
+"""Files that take longest, first: of two processes neither then has one of them left when the other is done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
@@ -65,15 +74,19 @@ def aside(request: pytest.FixtureRequest) -> Callable[[str], Path]:
 
     def install(requirement: str) -> Path:
         folder: Path = request.config.cache.mkdir("aside") / requirement
-        if not folder.is_dir():
-            part = folder.with_name(f"{requirement}.part")
-            words = ["--no-deps", "--only-binary=:all:", "--retries=1", "--timeout=20", "--quiet", "--upgrade"]
-            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", *words]
-            done = subprocess.run([*pip, "--target", part, requirement], check=False, capture_output=True, text=True)
-            if done.returncode:
-                why = (done.stderr.strip().splitlines() or ["pip gives no reason"])[-1]
-                pytest.skip(f"{requirement} cannot be installed here: {why}")
-            part.rename(folder)
+        with folder.with_name(f"{requirement}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process of the same run may be at it
+            if not folder.is_dir():
+                part = folder.with_name(f"{requirement}.part")
+                words = ["--no-deps", "--only-binary=:all:", "--retries=1", "--timeout=20", "--quiet", "--upgrade"]
+                pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", *words]
+                done = subprocess.run(
+                    [*pip, "--target", part, requirement], check=False, capture_output=True, text=True
+                )
+                if done.returncode:
+                    why = (done.stderr.strip().splitlines() or ["pip gives no reason"])[-1]
+                    pytest.skip(f"{requirement} cannot be installed here: {why}")
+                part.rename(folder)
         return folder
 
     return install

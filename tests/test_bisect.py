@@ -12,10 +12,12 @@ from typer.testing import CliRunner
 from srdeploy import parity, zoo
 from srdeploy.bisect import first_parting
 from srdeploy.cli.app import app
+from srdeploy.errors import ModelError
 from srdeploy.graph.channels import channels_of
 from srdeploy.graph.equalize import equalized
 from srdeploy.graph.files import load_model, read_spec, stamp_and_save
 from srdeploy.graph.int8 import int8_from_onnx, with_activations
+from srdeploy.graph.lanes import out_of_lanes
 from srdeploy.graph.pixels import rename_border
 from srdeploy.parity import check_file, pictures_for
 
@@ -77,7 +79,7 @@ def clipped_activation(model: Any, convolution: str, activation: str) -> str:
 
 def int8_of(name: str) -> Any:
     """An int8 graph without a search for the best, equalised as all are."""
-    from srdeploy.backends.ort import run_graph
+    from srdeploy.backends.ort_graph import run_graph
 
     exact = load_model(zoo.find(name, None, "fp32", "float"))
     spec = read_spec(exact, name)
@@ -118,6 +120,14 @@ def _precision(model: Any) -> Any:
 def test_what_is_right_parts_nowhere(right: tuple[str, Any, Any]) -> None:
     _, model, exact = right
     assert first_parting(model, exact, _pixels(exact), _precision(model), channels_of(model)) is None
+
+
+@pytest.mark.parametrize("name", ["balanced-x2.int8-trt", "espcn-x4.int8-trt", "fast-x3.int8", "srcnn-x2.int8"])
+def test_what_ships_in_int8_parts_nowhere(name: str) -> None:
+    """With channels in parts and layers in float; all of them on more pictures: benchmarks/reports/mutants.md."""
+    model, exact = load_model(zoo.MODELS / f"{name}.onnx"), load_model(zoo.find(name.partition(".")[0]))
+    assert channels_of(model)
+    assert first_parting(out_of_lanes(model), exact, _pixels(exact), "int8", channels_of(model)) is None
 
 
 @pytest.mark.parametrize("broken", [scaled_weight, swapped_channel, clipped_activation])
@@ -210,3 +220,22 @@ def test_another_activation_is_named_though_the_reference_convolves_by_rows(prec
     stamp_and_save(model, read_spec(model, "broken"), path)
     found = check_file(path, zoo.find("srcnn-rgb-x4"), bisect=True)
     assert found.parting is not None and found.parting.layer == "node_relu"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "{",
+        "[1]",
+        '{"relu":{}}',
+        '{"relu":{"factors":[[1]]}}',
+        '{"relu":{"factors":[1],"of":[7],"count":1,"limit":null}}',
+    ],
+)
+def test_channels_that_do_not_parse_are_one_line(said: str) -> None:
+    model = load_model(zoo.find("espcn-x4", None, "int8"))
+    entry = next(entry for entry in model.metadata_props if entry.key == "srdeploy.channels")
+    entry.value = said
+    with pytest.raises(ModelError, match="nothing that parses of its channels") as caught:
+        channels_of(model)
+    assert "\n" not in str(caught.value)

@@ -1,5 +1,6 @@
 """Somebody else's .onnx: what its file does not say is found out by running it; what is no such network is refused."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from srdeploy import adopt
 from srdeploy.backends import open_session
 from srdeploy.errors import ModelError
 from srdeploy.export import export
+from srdeploy.graph import forms
 from srdeploy.media.pictures import write_picture
 from srdeploy.parity import check_file
 from srdeploy.picture import Picture
@@ -188,6 +191,28 @@ def _loop(model: Any) -> None:
     model.graph.node.append(onnx.helper.make_node("Loop", ["trips", "on", "before"], ["sr"], body=body))
 
 
+def _loop_in_a_branch(model: Any) -> None:
+    """The same, where only a condition leads to it."""
+    _loop(model)
+    loop = model.graph.node.pop()
+    loop.output[0] = "looped"
+    kept = onnx.helper.make_node("Identity", ["before"], ["kept"])
+    value = onnx.helper.make_tensor_value_info
+    branches = [
+        onnx.helper.make_graph([node], name, [], [value(node.output[0], FLOAT, None)])
+        for node, name in ((loop, "then"), (kept, "else"))
+    ]
+    words = dict(zip(("then_branch", "else_branch"), branches, strict=True))
+    model.graph.node.append(onnx.helper.make_node("If", ["on"], ["sr"], **words))
+
+
+def _padded(model: Any) -> None:
+    """A million rows of padding: a picture takes seconds, and is none."""
+    convolution = next(node for node in model.graph.node if node.op_type == "Conv")
+    pads = next(attribute for attribute in convolution.attribute if attribute.name == "pads")
+    pads.ints[0] = 1 << 20
+
+
 UNSUITABLE: dict[str, tuple[Callable[[Any], None], str]] = {
     "classifier": (_pooled, "enlarge by a whole number"),
     "bomb": (_bomb, "alloc|GiB"),
@@ -195,6 +220,8 @@ UNSUITABLE: dict[str, tuple[Callable[[Any], None], str]] = {
                    "2 inputs"),
     "video": (_video, "video"),
     "loop": (_loop, "Loop"),
+    "loop in a branch": (_loop_in_a_branch, "Loop"),
+    "endless padding": (_padded, "enlarge by 64 at most|more than 4 GiB"),
     "four at once": (lambda m: m.graph.input[0].type.tensor_type.shape.dim[0].__setattr__("dim_value", 4), "at once"),
     "smaller": (_smaller, "whole number"),
     "custom operator": (lambda m: (m.opset_import.append(onnx.helper.make_opsetid("their.own", 1)),
@@ -211,3 +238,18 @@ def test_what_is_no_such_network_is_refused(kind: str, data: Path, tmp_path: Pat
         export(str(path), ("fp32",), False, tmp_path / "out", data)
     assert "\n" not in str(caught.value)
     assert [found.name for found in tmp_path.iterdir()] == ["theirs.onnx"]
+
+
+@pytest.mark.parametrize("change", [_loop, _loop_in_a_branch])
+def test_what_does_not_end_is_ended(
+    change: Callable[[Any], None], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were loops let pass, or did another operator run as long: once, and no other size is tried."""
+    monkeypatch.setattr(forms, "_BLOCKED", frozenset())
+    monkeypatch.setattr(adopt, "_SECONDS", 1.0)
+    path = tmp_path / "theirs.onnx"
+    _changed(change)(path)
+    start = time.monotonic()
+    with pytest.raises(ModelError, match="ran for more than 1 seconds and was ended"):
+        export(str(path), ("fp32",), False, tmp_path / "out", data)
+    assert time.monotonic() - start < 30

@@ -13,6 +13,7 @@ from srdeploy import quantize as quantize_module
 from srdeploy.backends import open_session
 from srdeploy.errors import InputError, ParityError
 from srdeploy.export import export
+from srdeploy.graph.channels import channels_of
 from srdeploy.graph.files import load_model, read_spec
 from srdeploy.parity import check_file
 from srdeploy.quantize import TOLERANCE_DB, Quantized
@@ -50,7 +51,9 @@ def test_proved_int8_files_twice_the_same(repository: Path, tmp_path: Path) -> N
         assert any(re.fullmatch(rf"{kind}, ranges by .* dB of PSNR lost on 4 pictures", note) for note in made.notes)
         assert session.run(np.zeros((1, 9, 7, 1), np.uint8)).shape == (1, 36, 28, 1)
         found = check_file(path)
-        assert found.parity.passed and found.parity.tolerance == {"psnr_db": 40.0}
+        assert found.parity.passed and file.parity.tolerance == {"psnr_db": 40.0}
+        assert found.parity.tolerance == {"psnr_db": 40.0, "stamped_db": file.parity.psnr_db}
+        assert channels_of(load_model(path))
         assert _pair_sums(path) <= PAIR
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from srdeploy.backends.ort import open_graph, run_graph
+from srdeploy.backends.ort_graph import open_graph, run_graph
 from srdeploy.bounded import memory_bounded
-from srdeploy.errors import ModelError, OutOfMemory
+from srdeploy.errors import ModelError, NoSuchNetwork, OutOfMemory
 from srdeploy.graph.constants import with_constants_folded
 from srdeploy.graph.facts import Facts, facts_of
 from srdeploy.graph.files import Model, at_our_opset, border, load_model, parse_model
@@ -35,6 +35,10 @@ mistake differs by more."""
 
 _SPARE = 4 << 30
 """Bytes of memory that running somebody else's graph on small pictures may take beyond several times its file."""
+
+
+_SECONDS = 60.0
+"""What running somebody else's graph once on a small picture may take."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +127,14 @@ def adopt_onnx(path: Path) -> Adopted:
 
 
 def _runner(model: Model, levels: bool, spare: int) -> Network:
-    """A graph of any form as a function from its pixels to its pixels, bounded in memory; levels: it takes uint8."""
+    """A graph of any form as a function from its pixels to its pixels, bounded in memory and time; levels: it takes
+    uint8."""
     value_in, value_out = border(model, "the network")
     kind = np.uint8 if levels else np.float32
     too_much = f"the graph takes more than {spare >> 30} GiB for small pictures; srdeploy exports what takes less"
     try:
         with memory_bounded(spare):
-            run = open_graph(model.SerializeToString())
+            run = open_graph(model.SerializeToString(), seconds=_SECONDS)
     except MemoryError:
         raise ModelError(too_much) from None
 
@@ -138,7 +143,7 @@ def _runner(model: Model, levels: bool, spare: int) -> Network:
             with memory_bounded(spare):
                 return run({value_in.name: values.astype(kind)})[value_out.name]
         except (MemoryError, OutOfMemory):
-            raise ModelError(too_much) from None
+            raise NoSuchNetwork(too_much) from None
 
     return theirs
 
@@ -152,7 +157,7 @@ def _in_our_form(model: Model, form: PixelForm, channels: int, multiple: int, si
         run = open_graph(graph.SerializeToString())
         both = run({"input": feed})["output"]
         one = np.concatenate([run({"input": half})["output"] for half in (feed[:1], feed[1:])])
-    except ModelError:
+    except (ModelError, OutOfMemory):
         return in_our_form(model, form, channels, batched=False)
     if both.shape == one.shape and np.allclose(both, one, rtol=1e-4, atol=CLOSE * max(1.0, float(np.abs(one).max()))):
         return graph
@@ -216,7 +221,7 @@ def _agree(network: Network, graph: Model, feed: dict[str, Planes]) -> bool:
     try:
         expected = network(feed["input"])
         found = run_graph(graph.SerializeToString(), feed)["output"]
-    except (ModelError, RuntimeError, ValueError, IndexError, AssertionError):
+    except (ModelError, OutOfMemory, RuntimeError, ValueError, IndexError, AssertionError):
         return False
     if expected.shape != found.shape:
         return False

@@ -2,7 +2,8 @@
 
 Each layer of the reference is given what the candidate's own layer was given, so that a difference shows where it
 arises and not where it arrives; and it is measured in what the candidate's precision explains: in what rounding the
-layer's weights to that precision does to the layer's result.
+layer's weights to that precision does to the layer's result. Weights of int8 are not rounded each to its nearest, so
+a convolution in int8 is measured otherwise: see _fitted.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from srdeploy.backends.ort import open_graph
+from srdeploy.backends.ort_graph import open_graph
 from srdeploy.graph.channels import Channels
 from srdeploy.graph.files import Model, border, cleaned
 from srdeploy.graph.rounded import EPSILON, rounded_weights, scalars
@@ -23,7 +24,10 @@ from srdeploy.spec import Precision
 Array = np.ndarray[Any, Any]
 
 PARTS = 4.0
-"""A result this many times as far off as rounding explains, or more, parts; unless another is off ten times more."""
+"""A result this many times as far off as rounding explains, or more, parts; unless another is off far more times."""
+
+RARE = 0.002
+"""The share of an int8 tensor's samples whose differences may be larger than the rest explains."""
 
 _LEVEL = 1 / 255
 
@@ -109,7 +113,9 @@ class _Walk:
         self.nodes = list(reference.graph.node)
         self.exact, self.rough = steps_of(reference), steps_of(rounded_weights(reference, precision))
         self.outputs = border(candidate, "the candidate")[1].name, border(reference, "the reference")[1].name
-        self.epsilon, self.channels = EPSILON[precision], channels
+        self.precision, self.epsilon, self.channels = precision, EPSILON[precision], channels
+        # A convolution in int8 is never so many times off as what follows it, whose own rounding is smaller.
+        self.far = 100 if precision == "int8" else 10
         self.twins = _paired(self.nodes, self.candidate.nodes)
         self.paired = set(self.twins.values())
         self.given = feed(reference, pixels)
@@ -118,8 +124,8 @@ class _Walk:
 
     def first(self) -> Parting | None:
         found = [parting for parting in self._all() if parting.times >= PARTS]
-        most = max((parting.times for parting in found), default=0.0)
-        return next((parting for parting in found if parting.times >= most / 10), None)
+        most = max((parting.times for parting in found), default=0.0) / self.far
+        return next((parting for parting in found if parting.times >= most), None)
 
     def _all(self) -> Iterator[Parting]:
         """How far every layer parts, in the reference's order."""
@@ -176,9 +182,9 @@ class _Walk:
         """The candidate's value of the reference's tensor `name`, in the reference's channels and units; what it left
         out as it never was anything but 0 is as expected."""
         value = self.candidate.values[own]
-        if name in self.channels:
+        if name in self.channels and value.shape[1:2] == self.channels[name].factors.shape and value.ndim == 4:
             merged = self.channels[name].merged(value)
-            return np.where(np.isnan(merged), expected, merged)
+            return np.where(np.isnan(merged), expected, merged) if merged.shape == expected.shape else merged
         return value
 
     def _judge(
@@ -194,13 +200,19 @@ class _Walk:
         """How much further two tensors are apart than noise, their type's own rounding and steps of `step` explain."""
         size = _rms(expected)
         if expected.shape == actual.shape:
-            off = _rms(np.subtract(actual, expected, dtype=np.float32))
+            apart = np.subtract(actual, expected, dtype=np.float32)
+            # What lies outside the range that a file was fitted to is cut, rarely, on other pictures than those.
+            off = _rms(_without_rare(apart) if self.precision == "int8" and not weights else apart)
         else:
             off = np.full(size.shape, np.inf)
-        explained = _rms(noise) + self.epsilon * (size + 0.1 * size.mean()) + step * 12**-0.5 + 1e-12
+        node = self._culprit(suspects)
+        if self.precision == "int8" and weights and node.op_type == "Conv" and np.isfinite(off).all():
+            off, explained = _fitted(expected, actual, size, off)
+        else:
+            explained = _rms(noise) + self.epsilon * (size + 0.1 * size.mean()) + step * 12**-0.5 + 1e-12
         times = np.nan_to_num(off / explained, nan=np.inf, posinf=np.inf)
         channel = int(times.argmax())
-        node, unit = self._culprit(suspects), float(size[channel]) or 1.0
+        unit = float(size[channel]) or 1.0
         shares = float(off[channel]) / unit, float(explained[channel]) / unit
         return Parting(node.name, node.op_type, tensor, weights, channel, *shares, float(times[channel]))
 
@@ -258,6 +270,37 @@ def _rms(value: Array) -> Array:
         return np.atleast_1d(np.sqrt(np.mean(np.square(value, dtype=np.float64))))
     axes = tuple(axis for axis in range(value.ndim) if axis != 1)
     return np.asarray(np.sqrt(np.mean(np.square(value, dtype=np.float64), axis=axes)))
+
+
+def _without_rare(apart: Array) -> Array:
+    """The differences (N, C, H, W), in each channel none beyond what all but RARE of them keep to."""
+    if apart.ndim != 4:
+        return apart
+    sizes = np.abs(apart)
+    return np.asarray(np.minimum(sizes, np.quantile(sizes, 1 - RARE, axis=(0, 2, 3), keepdims=True)))
+
+
+def _fitted(expected: Array, actual: Array, size: Array, off: Array) -> tuple[Array, Array]:
+    """How far off each channel of a convolution in int8 is, and what its fitted weights explain of it, (C,) each.
+
+    Its weights are fitted to what it is given, and are off by less where more depends on it: by some share of a
+    channel's size, the same for most channels, and by a share of the largest, however small the channel. But what was
+    fitted by least squares is scaled by next to nothing: less in a channel, and least in all of them together.
+    Measured on all that ships, on 8 pictures: at most 0.81 of PARTS.
+    """
+    axes = tuple(axis for axis in range(expected.ndim) if axis != 1)
+    squares = np.sum(np.square(expected, dtype=np.float64), axis=axes)
+    products = np.sum(np.multiply(expected, actual, dtype=np.float64), axis=axes)
+    scaled = np.abs(products / np.maximum(squares, 1e-30) - 1) * size
+    all_scaled = abs(float(products.sum()) / max(float(squares.sum()), 1e-30) - 1) * size
+    large = size > 0
+    usual = float(np.median(off[large] / size[large])) if large.any() else 0.0
+    found = np.stack((off, scaled, all_scaled))
+    explained = 1e-12 + np.stack(
+        (1.5 * min(usual, 0.03) * size + 0.005 * size.max(), 0.015 * size + 0.002 * size.max(), 0.005 * size)
+    )
+    worst = (found / explained).argmax(axis=0), np.arange(len(size))
+    return found[worst], explained[worst]
 
 
 def _paired(reference: list[Any], candidate: list[Any]) -> dict[int, int]:

@@ -19,6 +19,11 @@ MAX_ABS = 1e-5
 value where values lie far outside it, as an untrained network's do."""
 
 
+SAME_DB = 0.05
+"""What two measurements of one file's PSNR on the same pictures may differ by: processors sum in other orders, and a
+value between two levels then falls to the other."""
+
+
 class Place(NamedTuple):
     """A sample of a result: the picture's name, output pixel (x, y), channel."""
 
@@ -56,8 +61,9 @@ def compare(
     """Enlarge every picture (uint8, (H, W, C)) by both, and judge the differences over all samples together.
 
     tolerance, of which all must hold: "max_abs", largest difference on the 0..1 scale; "off" and "off_by_more", share
-    of samples one level off, or more; "psnr_db", the least PSNR against the reference. When both give floats, max_abs
-    and psnr_db are those of the floats; otherwise of the 8-bit levels, divided by 255.
+    of samples one level off, or more; "psnr_db", the least PSNR against the reference; "stamped_db", what it must be,
+    up to SAME_DB. When both give floats, max_abs and PSNR are those of the floats; otherwise of the 8-bit levels,
+    divided by 255.
     Raises ParityError when the candidate's result has another shape or is not finite, ValueError without pictures.
     """
     if not pictures:
@@ -115,6 +121,8 @@ class _Tally:
             return self.max_abs <= limit * self.peak
         if key == "psnr_db":
             return psnr is None or psnr >= limit
+        if key == "stamped_db":
+            return psnr is not None and abs(psnr - limit) <= SAME_DB
         if key == "off":
             return self.off - self.ties <= max(1, int(limit * self.samples))
         if key == "off_by_more":

@@ -4,6 +4,7 @@
     ├── InputError               a source is missing, unreadable, damaged, or of a kind that is not read
     ├── OutputError              a result cannot be written there, or exists already
     ├── ModelError               no such model, or a file that is not one of ours
+    │   └── NoSuchNetwork        a graph that no picture of another size would make one of ours
     ├── DeviceError              an asked-for engine, device or precision that cannot be had
     │   └── OutOfMemory          the device has too little memory for what it was given at once
     ├── ParityError              an exported file differs from its reference by more than its tolerance
@@ -29,6 +30,10 @@ class OutputError(SrdeployError):
 
 class ModelError(SrdeployError):
     """No such model, or a file that is not one of ours."""
+
+
+class NoSuchNetwork(ModelError):
+    """What running a graph on one picture shows, and running it on others would not change."""
 
 
 class DeviceError(SrdeployError):

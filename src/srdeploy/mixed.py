@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from srdeploy.backends.ort import open_graph
+from srdeploy.backends.ort_graph import open_graph
 from srdeploy.errors import ParityError
 from srdeploy.graph.convert import fp16_from_onnx
 from srdeploy.graph.files import Model, border, cleaned

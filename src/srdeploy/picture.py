@@ -57,6 +57,8 @@ class Picture:
     xmp: bytes | None = field(default=None, repr=False)
     dpi: tuple[float, float] | None = None
     span: tuple[float, float] | None = None
+    calibration: bytes | None = field(default=None, repr=False)
+    """PNG's gAMA and cHRM, whole chunks as they stand in the file."""
 
     @property
     def height(self) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srdeploy import metrics, zoo
-from srdeploy.errors import ModelError
+from srdeploy.errors import ModelError, NoSuchNetwork
 from srdeploy.graph.forms import Layout, from_theirs, to_theirs
 from srdeploy.media.pictures import read_picture
 from srdeploy.resample import imresize_uint8
@@ -23,6 +23,9 @@ Theirs = Callable[[Planes], npt.NDArray[Any]]
 
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 """What the sides of a picture may have to be a multiple of; tried in this order."""
+
+LARGEST_SCALE = 64
+"""Output pixels for one input pixel, per side: no network enlarges by more, and what does takes time and memory."""
 
 _RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 _SIDE = 48
@@ -42,7 +45,8 @@ def scale_and_multiple(
 ) -> tuple[int, int]:
     """The scale, and the least multiple of the sides at which results have it; (scale, 1) of a graph of one size.
 
-    Raises ModelError when no size that is tried gives pictures enlarged by a whole number, the same for both sides.
+    Raises ModelError when no size that is tried gives pictures enlarged by a whole number, the same for both sides;
+    at once for what is no picture, of other channels, or enlarged by more than LARGEST_SCALE.
     """
     why = ""
     for multiple in MULTIPLES[:1] if size else MULTIPLES:
@@ -50,6 +54,8 @@ def scale_and_multiple(
         sizes = [size] if size else [(low + multiple, low + 3 * multiple), (low + 3 * multiple, low + 5 * multiple)]
         try:
             found = {_scale(run, channels, layout, sides, path) for sides in sizes}
+        except NoSuchNetwork:
+            raise
         except ModelError as error:
             why = why or str(error)
             continue
@@ -64,8 +70,13 @@ def _scale(run: Theirs, channels: int, layout: Layout, sides: tuple[int, int], p
     form = PixelForm(layout=layout)
     made = from_theirs(run(to_theirs(planes, form)), form)
     if made.ndim != 4 or made.shape[:2] != (1, channels):
-        raise ModelError(
+        raise NoSuchNetwork(
             f"{path} takes {channels} channels and gives {made.shape}; a super-resolution network gives a picture"
+        )
+    if max(big / small for big, small in zip(made.shape[2:], sides, strict=True)) > LARGEST_SCALE:
+        raise NoSuchNetwork(
+            f"{path} makes {made.shape[2]}x{made.shape[3]} of {sides[0]}x{sides[1]} pixels; srdeploy exports networks "
+            f"that enlarge by {LARGEST_SCALE} at most"
         )
     tall, wide = (Fraction(big, small) for big, small in zip(made.shape[2:], sides, strict=True))
     if tall != wide or tall.denominator != 1 or tall < 1:

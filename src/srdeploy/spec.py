@@ -32,6 +32,9 @@ class Parity:
     arithmetic: str = "fp32"
     """What computed the candidate: "fp32", or "fp16, rounded after each node"."""
 
+    pictures: str = ""
+    """Which pictures these were: a hash of them, "" for those that ship."""
+
 
 @dataclass(frozen=True)
 class PixelForm:
@@ -94,6 +97,8 @@ class ModelSpec:
         """The document that is stamped into the file; keys sorted, so that the same facts give the same bytes."""
         rare = {"minimum": 1, "size": None, "reference_pixels": None}  # said only where they are not so
         facts = {key: value for key, value in asdict(self).items() if key not in rare or value != rare[key]}
+        if facts["parity"] and not facts["parity"]["pictures"]:
+            del facts["parity"]["pictures"]
         return json.dumps(facts, sort_keys=True, separators=(",", ":"))
 
     def with_parity(self, parity: Parity) -> "ModelSpec":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from srdeploy.backends.ort import Runner, open_graph
+from srdeploy.backends.ort_graph import Runner, open_graph
 from srdeploy.graph.equalize import equalized
 from srdeploy.graph.files import Model
 from srdeploy.graph.int8 import int8_from_onnx, kernels, with_activations

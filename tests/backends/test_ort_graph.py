@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srdeploy.backends.ort import open_graph, run_graph
+from srdeploy.backends.ort_graph import open_graph, run_graph
 from srdeploy.errors import ModelError
 
 onnx = pytest.importorskip("onnx")

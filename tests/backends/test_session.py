@@ -287,7 +287,7 @@ def test_what_really_computes_is_asked(
     opened = _Opened(TRT if backend == "ort-tensorrt" else CUDA, *parts)
     monkeypatch.setattr(ort_devices, "nvidia_gpus", lambda: ["a GPU"])
     monkeypatch.setattr(ort_devices, "_gpu_devices", lambda provider, library: ["cuda:0"])
-    monkeypatch.setattr(ort, "_open", lambda *words, **options: opened)
+    monkeypatch.setattr(ort, "open_onnx", lambda *words, **options: opened)
     if said is None:
         session = open_session(model_file(), backend, "cuda")
         assert (session.backend, session.device, session.at_once) == (backend, "cuda:0", 3)
@@ -306,7 +306,7 @@ def test_a_network_that_no_graph_can_hold_runs_without(model_file: ModelFile, mo
         return _Opened(CUDA, _Part(CUDA, ("Conv",)))
 
     monkeypatch.setattr(ort_devices, "_gpu_devices", lambda provider, library: ["cuda:0"])
-    monkeypatch.setattr(ort, "_open", opens)
+    monkeypatch.setattr(ort, "open_onnx", opens)
     assert open_session(model_file(), "ort", "cuda").device == "cuda:0"
     assert asked == ["1", "0"]
 

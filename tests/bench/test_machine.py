@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from srdeploy import zoo
-from srdeploy.backends.ort import run_graph
+from srdeploy.backends.ort_graph import run_graph
 from srdeploy.bench import machine, sampling
 from srdeploy.bench.machine import MATMUL, MATMUL_INT8, Energy, timed
 from srdeploy.bench.sampling import take

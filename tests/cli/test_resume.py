@@ -197,7 +197,10 @@ def test_two_runs_into_one_result(clip: Path, tmp_path: Path) -> None:
     while not list(tmp_path.glob(".*.part/manifest.jsonl")):
         assert first.poll() is None
         time.sleep(0.01)
+    # Held where it is: on a busy machine it could be done before the second has begun.
+    first.send_signal(signal.SIGSTOP)
     second = run(clip, out)
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 1
     assert "another run" in second.stderr
     first.wait(timeout=600)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srdeploy.backends.ort import run_graph
+from srdeploy.backends.ort_graph import run_graph
 from srdeploy.errors import ModelError
 from srdeploy.graph.facts import Facts, facts_of
 from srdeploy.graph.files import parse_model

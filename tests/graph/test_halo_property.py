@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srdeploy.backends.ort import open_graph, run_graph
+from srdeploy.backends.ort_graph import open_graph, run_graph
 from srdeploy.graph.facts import facts_of
 from srdeploy.graph.sizes import with_constant_sizes
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from srdeploy import zoo
-from srdeploy.backends import ort, ort_devices
+from srdeploy.backends import ort_devices, ort_graph
 from srdeploy.graph.equalize import equalized
 from srdeploy.graph.files import check, load_model
 from srdeploy.graph.int8 import convolutions, int8_from_onnx, with_activations
@@ -26,7 +26,7 @@ def network() -> Any:
 def _ranges(network: Any) -> dict[str, tuple[float, float]]:
     model, names = with_activations(network)
     planes = np.random.default_rng(3).random((1, 1, 24, 32), np.float32)
-    found = ort.run_graph(model.SerializeToString(), {"input": planes})
+    found = ort_graph.run_graph(model.SerializeToString(), {"input": planes})
     return {name: (float(found[name].min()), float(found[name].max())) for name in names}
 
 
@@ -73,7 +73,7 @@ def test_what_is_added_to_a_float_picture_is_added_to_it_unrounded() -> None:
     enlarging = convolutions(network)[0]
     losses = []
     planes = np.random.default_rng(5).integers(0, 256, (1, 20, 24, 1), np.uint8)
-    exact = ort.run_graph(wrap_pixels(network).SerializeToString(), {"input": planes})["output"].astype(int)
+    exact = ort_graph.run_graph(wrap_pixels(network).SerializeToString(), {"input": planes})["output"].astype(int)
     for keep in ((), (enlarging,)):
         model = int8_from_onnx(network, _ranges(network), keep)
         check(model, "int8")
@@ -83,7 +83,7 @@ def test_what_is_added_to_a_float_picture_is_added_to_it_unrounded() -> None:
             "DepthToSpace" if keep else "DequantizeLinear",
             "DequantizeLinear",
         ]
-        found = ort.run_graph(model.SerializeToString(), {"input": planes})["output"].astype(int)
+        found = ort_graph.run_graph(model.SerializeToString(), {"input": planes})["output"].astype(int)
         losses.append(float(np.mean(np.square(found - exact))))
     assert losses[1] < 0.7 * losses[0]
 
@@ -91,10 +91,10 @@ def test_what_is_added_to_a_float_picture_is_added_to_it_unrounded() -> None:
 def test_an_equalized_network_computes_the_same(network: Any) -> None:
     model, names = with_activations(network)
     planes = np.random.default_rng(4).random((1, 1, 20, 28), np.float32)
-    found = ort.run_graph(model.SerializeToString(), {"input": planes})
+    found = ort_graph.run_graph(model.SerializeToString(), {"input": planes})
     peaks = {name: np.abs(found[name]).max(axis=(0, 2, 3)) for name in names}
     same = equalized(network, peaks)
-    again = ort.run_graph(with_activations(same)[0].SerializeToString(), {"input": planes})
+    again = ort_graph.run_graph(with_activations(same)[0].SerializeToString(), {"input": planes})
     np.testing.assert_allclose(again["output"], found["output"], atol=1e-5)
     hidden = next(name for name in names if name != "output")
     reached = np.abs(again[hidden]).max(axis=(0, 2, 3))
@@ -104,8 +104,8 @@ def test_an_equalized_network_computes_the_same(network: Any) -> None:
 def test_it_enlarges_colour_too_and_any_size(foreign_rgb: Callable[[int, int, float], Any]) -> None:
     network = foreign_rgb(18, 8, 0.05)
     pixels = np.random.default_rng(1).integers(0, 90, (2, 9, 7, 3), np.uint8)
-    (exact,) = ort.run_graph(wrap_pixels(network).SerializeToString(), {"input": pixels}).values()
-    (found,) = ort.run_graph(int8_from_onnx(network, {}).SerializeToString(), {"input": pixels}).values()
+    (exact,) = ort_graph.run_graph(wrap_pixels(network).SerializeToString(), {"input": pixels}).values()
+    (found,) = ort_graph.run_graph(int8_from_onnx(network, {}).SerializeToString(), {"input": pixels}).values()
     assert found.shape == (2, 18, 14, 3) and found.dtype == np.uint8
     assert np.abs(found.astype(int) - exact).max() <= 2
 
@@ -118,7 +118,7 @@ def test_lanes_change_no_byte_and_suit_the_fast_kernels(name: str, tmp_path: Pat
     check(laned, name)
     channels = plain.graph.input[0].type.tensor_type.shape.dim[3].dim_value
     pixels = np.random.default_rng(2).integers(0, 256, (2, 11, 14, channels), np.uint8)
-    results = [ort.run_graph(model.SerializeToString(), {"input": pixels})["output"] for model in (plain, laned)]
+    results = [ort_graph.run_graph(model.SerializeToString(), {"input": pixels})["output"] for model in (plain, laned)]
     np.testing.assert_array_equal(results[1], results[0])
     tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in laned.graph.initializer}
     assert _optimized(laned, tmp_path / "optimized.onnx").count("QLinearConv") == len(convolutions(network))

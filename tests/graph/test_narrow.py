@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srdeploy.backends.ort import run_graph
+from srdeploy.backends.ort_graph import run_graph
 from srdeploy.graph.facts import facts_of
 from srdeploy.graph.files import check
 from srdeploy.graph.narrow import rows_apart

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srdeploy.backends.ort import run_graph
+from srdeploy.backends.ort_graph import run_graph
 from srdeploy.errors import ModelError
 from srdeploy.graph.files import check
 from srdeploy.graph.pixels import rename_border, wrap_pixels

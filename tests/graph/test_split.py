@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from srdeploy import zoo
-from srdeploy.backends import ort
+from srdeploy.backends import ort_graph
 from srdeploy.bisect import first_parting
 from srdeploy.graph.channels import channels_of
 from srdeploy.graph.equalize import equalized
@@ -27,7 +27,7 @@ def network() -> Any:
 
 
 def _run(model: Any, planes: Any) -> dict[str, Any]:
-    return ort.run_graph(with_activations(model)[0].SerializeToString(), {"input": planes})
+    return ort_graph.run_graph(with_activations(model)[0].SerializeToString(), {"input": planes})
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,9 @@ def test_it_computes_the_same_and_rounds_finer(network: Any, pixels: Any, parted
     np.testing.assert_allclose(_run(model, planes)["output"], exact, atol=1e-5)
     # The picture's channel as the last convolution takes it: three parts have three times as many levels.
     shown = int8_from_onnx(model, ranges, show="relu_1")
-    (value,) = (v for k, v in ort.run_graph(shown.SerializeToString(), {"input": pixels}).items() if k != "output")
+    (value,) = (
+        v for k, v in ort_graph.run_graph(shown.SerializeToString(), {"input": pixels}).items() if k != "output"
+    )
     whole = channels_of(model)["relu_1"].merged(value)[:, 0]
     assert len(np.unique(whole)) > 256
 
@@ -73,7 +75,7 @@ def test_its_layers_are_still_comparable(pixels: Any, parted: Any) -> None:
     laned = in_lanes(plain)
     back = out_of_lanes(laned)
     onnx.checker.check_model(back, full_check=True)
-    results = [ort.run_graph(m.SerializeToString(), {"input": pixels})["output"] for m in (plain, laned, back)]
+    results = [ort_graph.run_graph(m.SerializeToString(), {"input": pixels})["output"] for m in (plain, laned, back)]
     np.testing.assert_array_equal(results[1], results[0])
     np.testing.assert_array_equal(results[2], results[0])
     exact = load_model(zoo.find(NAME))
@@ -92,7 +94,7 @@ def test_noise_is_added_where_it_is_asked_for(network: Any) -> None:
     exact = _run(network, planes)
     noisy = with_noise(network, name).SerializeToString()
     silence = np.zeros_like(exact[name])
-    (same,) = ort.run_graph(noisy, {"input": planes, "noise": silence}).values()
+    (same,) = ort_graph.run_graph(noisy, {"input": planes, "noise": silence}).values()
     np.testing.assert_array_equal(same, exact["output"])
-    (other,) = ort.run_graph(noisy, {"input": planes, "noise": silence + 0.1}).values()
+    (other,) = ort_graph.run_graph(noisy, {"input": planes, "noise": silence + 0.1}).values()
     assert np.abs(other - same).max() > 0.01

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srdeploy.backends.ort import open_graph, run_graph
+from srdeploy.backends.ort_graph import open_graph, run_graph
 from srdeploy.errors import ParityError
 from srdeploy.graph.convert import fp16_from_onnx
 from srdeploy.graph.pixels import wrap_pixels

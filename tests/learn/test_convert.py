@@ -10,7 +10,7 @@ pytest.importorskip("onnxscript")
 
 import torch
 
-from srdeploy.backends.ort import open_graph
+from srdeploy.backends.ort_graph import open_graph
 from srdeploy.graph.files import OPSET, parse_model
 from srdeploy.learn.convert import onnx_from_net, run_net
 from srdeploy.learn.nets import NETWORKS, build_net

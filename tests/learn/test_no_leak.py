@@ -72,9 +72,9 @@ def _pictures(folder: Path, names: list[str]) -> dict[str, Gray]:
 
 
 def test_no_test_picture_is_in_training(shared: Path) -> None:
-    training = _pictures(shared / "data" / "train", ["t91", "general100", "bsds200", "cid22"])
+    training = _pictures(shared / "data" / "train", ["t91", "general100", "bsds200", "cid22", "clic2025"])
     tests = _pictures(shared / "data" / "test", ["set5", "set14", "b100"])
-    assert len(training) == 599 and len(tests) == 119
+    assert len(training) == 609 and len(tests) == 119
     assert _leaks(training, tests) == []
 
 

@@ -85,7 +85,7 @@ def test_a_stopped_run_goes_on_exactly(
     whole = train(recipe, tmp_path, data, tmp_path / "whole", resume=False, device="cpu")
     step = Run.training_step
 
-    def pull_the_plug(self: Run, batch: tuple["torch.Tensor", "torch.Tensor"], index: int) -> "torch.Tensor":
+    def pull_the_plug(self: Run, batch: "torch.Tensor", index: int) -> "torch.Tensor":
         if self.current_epoch == 2 and index == 5:
             raise _Pulled
         return step(self, batch, index)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -25,6 +26,9 @@ CLIPS = {
     ),
     "avi": (f"{SOURCE} -vf interlace=scan=bff -flags +ilme+ildct -c:v mpeg2video -bf 0 -q:v 3", "in.avi"),
 }
+
+NEWER = 0.02 if av.library_versions["libavfilter"] >= (12,) else 0
+"""Share of samples in which a deep frame of PyAV 19's bwdif may differ from that of the binary, which is older."""
 
 
 def by_ffmpeg(path: Path, form: str) -> list[list[np.ndarray[Any, Any]]]:
@@ -52,7 +56,7 @@ def test_frames_are_those_of_ffmpeg(name: str, tmp_path: Path, ffmpeg: FFmpeg) -
     assert len(frames) == len(expected) == 15
     for number, (frame, planes) in enumerate(zip(frames, expected, strict=True)):
         # At the edges of the first frame, which has none before it, versions of ffmpeg differ.
-        limit = 0.08 if number == 0 else 0
+        limit = 0.08 if number == 0 else NEWER if name == "10 bit" else 0
         assert all(np.mean(ours != theirs) <= limit for ours, theirs in zip(frame.picture.planes, planes, strict=True))
     assert len(np.unique(np.diff([f.pts for f in frames]))) == 1
     assert reader.notes == [f"15 of 15 frames of {file} were interlaced and are progressive now"]

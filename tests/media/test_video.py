@@ -1,6 +1,7 @@
 """Videos: everything but the pixels stays as it was, by ffprobe's word and not by our reader's."""
 
 import struct
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -519,3 +520,21 @@ def test_x264_gives_the_same_bytes_each_time(tmp_path: Path, ffmpeg: Callable[..
                 writer.write(frame)
         results.append(out.read_bytes())
     assert len(set(results)) == 1
+
+
+def test_alpha_beside_the_picture_is_said_and_not_tagged(tmp_path: Path, ffmpeg: Callable[..., None]) -> None:
+    source = tmp_path / "a.webm"
+    ffmpeg(
+        "-f lavfi -i color=red@0.5:size=32x24:duration=0.2,format=yuva420p -c:v libvpx-vp9 -auto-alt-ref 0 "
+        "-pix_fmt yuva420p -cpu-used 8",
+        source,
+    )
+    reader = open_reader(source)
+    assert any("alpha channel of a.webm" in note for note in reader.notes)
+    with open_writer(tmp_path / "b.webm", reader, 64, 48) as writer:
+        for frame in reader:
+            big = tuple(np.repeat(np.repeat(plane, 2, 0), 2, 1) for plane in frame.picture.planes)
+            writer.write(replace(frame, picture=replace(frame.picture, planes=big)))
+        writer.finish()
+    command = ["ffprobe", "-v", "error", "-show_entries", "stream_tags", tmp_path / "b.webm"]
+    assert "alpha_mode" not in subprocess.run(command, check=True, capture_output=True, text=True).stdout.lower()

@@ -63,6 +63,8 @@ def without(monkeypatch: pytest.MonkeyPatch, *engines: str) -> None:
 
 def taken(**options: Any) -> tuple[str, str, tuple[str, ...]]:
     upscaler = srdeploy.open("espcn-x2", device="cpu", threads=1, **options)
+    assert upscaler.log.take()[1] == ()  # nothing is told before something is enlarged
+    upscaler(np.zeros((8, 8, 3), np.uint8))
     return upscaler.session.path.name, upscaler.session.backend, upscaler.log.take()[1]
 
 
@@ -77,7 +79,14 @@ def test_int8_when_it_loses_little(ship: Callable[..., Path], monkeypatch: pytes
     without(monkeypatch, "openvino")
     assert taken()[:2] == ("espcn-x2.int8.onnx", "ort")
     deep = np.full((8, 8, 3), 500, np.uint16)  # which int8 files do not take: the float file does
-    assert srdeploy.open("espcn-x2", device="cpu", threads=1)(deep).shape == (16, 16, 3)
+    upscaler = srdeploy.open("espcn-x2", device="cpu", threads=1)
+    for _ in range(2):
+        assert upscaler(deep).shape == (16, 16, 3)
+    assert upscaler.log.take()[1] == ("16-bit pixels are computed in fp32 on ort: int8 files take 8 bits",)
+    upscaler(deep.astype(np.uint8))
+    upscaler(deep)
+    (note,) = upscaler.log.take()[1]
+    assert note.startswith("--precision auto took int8 on ort")
 
 
 @pytest.mark.parametrize("reason", ["loses much", "no such processor", "no such file", "no smaller"])
@@ -102,6 +111,7 @@ def test_bf16_where_it_is_fast(ship: Callable[..., Path], monkeypatch: pytest.Mo
     fast(monkeypatch, bf16=True)
     upscaler = srdeploy.open("espcn-x2", device="cpu", threads=1)
     assert (upscaler.session.backend, upscaler.session.arithmetic) == ("openvino", "bf16")
+    upscaler(np.zeros((8, 8, 3), np.uint8))
     assert "took bf16 on openvino: 0.002 dB" in upscaler.log.take()[1][0]
     assert taken(backend="ort")[:2] == ("espcn-x2.fp32.onnx", "ort")
     without(monkeypatch, "openvino")

@@ -1,6 +1,6 @@
-"""A model file, or any graph, on ONNX Runtime; with ort_devices the only door to `onnxruntime`."""
+"""Sessions of ONNX Runtime; ort_devices has what is installed, ort_graph runs any graph, not only a model of ours."""
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,6 @@ COMPUTES = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "FusedConv", "Q
 
 _NO_MEMORY = ("alloc", "out of memory", "bfc_arena", "bfcarena")
 """Words in what ONNX Runtime says when a device has too little memory."""
-
-Runner = Callable[[Mapping[str, np.ndarray[Any, Any]]], dict[str, np.ndarray[Any, Any]]]
 
 
 class OrtSession(Session):
@@ -54,13 +52,13 @@ class OrtSession(Session):
             )
         gpu, graphs = self._providers(spec, device)
         try:
-            self._session = _open(data, str(path), device, threads, spin, gpu=gpu)
+            self._session = open_onnx(data, str(path), device, threads, spin, gpu=gpu)
         except DeviceError:
             if not graphs:
                 raise
             # A node on the CPU, or one that no graph can hold: the same network without.
             gpu, graphs = [(CUDA, cuda_settings(index_of(device), graphs=False))], False
-            self._session = _open(data, str(path), device, threads, spin, gpu=gpu)
+            self._session = open_onnx(data, str(path), device, threads, spin, gpu=gpu)
         self._input = _only(self._session.get_inputs(), "input", path)
         self._output = _only(self._session.get_outputs(), "output", path)
         self._gpu = None
@@ -110,7 +108,7 @@ class OrtSession(Session):
             out[...] = result
 
     def _run(self, values: Pixels, result: Pixels) -> None:
-        failures: tuple[type[Exception], ...] = (*_failures(), RuntimeError, MemoryError, ValueError)
+        kinds: tuple[type[Exception], ...] = (*failures(), RuntimeError, MemoryError, ValueError)
         try:
             if self._gpu is not None:
                 return self._gpu.run(values, result)
@@ -118,45 +116,17 @@ class OrtSession(Session):
             binding.bind_cpu_input(self._input, values)
             binding.bind_output(self._output, "cpu", 0, result.dtype, result.shape, result.ctypes.data)
             self._session.run_with_iobinding(binding)
-        except failures as error:
+        except kinds as error:
             reason = one_line(error)
             size = "x".join(str(side) for side in values.shape)
-            if _is_shortage(error):
+            if out_of_memory(error):
                 raise OutOfMemory(
                     f"{self.device} ran out of memory for {size} pixels; type a smaller --tile ({reason})"
                 ) from None
             raise ModelError(f"{self.path} failed on {size} pixels: {reason}") from None
 
 
-def open_graph(model: bytes, threads: int | None = None, integers: bool = True) -> Runner:
-    """Any ONNX model as a function from named arrays to named arrays, on the CPU.
-
-    integers False: what stands between a Dequantize- and a QuantizeLinear is computed in float, which the CPU provider
-    does several times faster than in integers where both factors are signed.
-    The function may be called from several threads. Raises ModelError when the model does not load, and the
-    function does when it does not run.
-    """
-    # One of many, when a graph is run node by node: each would hold on to the memory of its largest run.
-    session = _open(model, "the graph", "cpu", threads, keep_memory=False, integers=integers)
-    names = [output.name for output in session.get_outputs()]
-
-    def run(feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-        try:
-            return dict(zip(names, session.run(names, dict(feeds)), strict=True))
-        except _failures() as error:
-            raise ModelError(f"the graph failed: {one_line(error)}") from None
-
-    return run
-
-
-def run_graph(
-    model: bytes, feeds: Mapping[str, np.ndarray[Any, Any]], threads: int | None = None
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Run any ONNX model once on the CPU: arrays by input name in, by output name out."""
-    return open_graph(model, threads)(feeds)
-
-
-def _open(
+def open_onnx(
     model: bytes,
     path: str,
     device: str,
@@ -180,11 +150,11 @@ def _open(
     if device != "cpu":
         ort.set_default_logger_severity(4)  # libraries that are missing come as the one line below
         ort_cuda.preload(ort)
-    failures: tuple[type[Exception], ...] = (*_failures(), RuntimeError, ValueError, MemoryError)
+    kinds: tuple[type[Exception], ...] = (*failures(), RuntimeError, ValueError, MemoryError)
     try:
         session = ort.InferenceSession(model, options, providers=[*gpu, CPU], enable_fallback=0)
-    except failures as error:
-        if _is_shortage(error):
+    except kinds as error:
+        if out_of_memory(error):
             raise too_little(f"to open {path} in ONNX Runtime") from None
         if device != "cpu":
             raise DeviceError(f"{device} does not open {path}: {one_line(error)}; type: --device cpu") from None
@@ -215,7 +185,7 @@ def _arithmetic(spec: ModelSpec, device: str) -> str:
     return spec.precision
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def failures() -> tuple[type[Exception], ...]:
     """What ONNX Runtime raises: its statuses are each an Exception of their own, without a common base."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -223,7 +193,7 @@ def _failures() -> tuple[type[Exception], ...]:
     return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
 
 
-def _is_shortage(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
     return is_shortage(error) or any(word in str(error).lower() for word in _NO_MEMORY)
 
 

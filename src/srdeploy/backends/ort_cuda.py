@@ -1,7 +1,7 @@
 """Whether ONNX Runtime finds the CUDA that it was built for; asked before a session would silently do without.
 
-That the name of a missing library comes out was seen with onnxruntime-gpu on a machine without CUDA. No line here has
-been run on a GPU: none was at hand.
+That the name of a missing library comes out was seen with onnxruntime-gpu on a machine without CUDA, and that a GPU is
+found on one with it (docs/gpu.md).
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """ONNX Runtime on an NVIDIA GPU: its providers' options, and runs that overlap with copies.
 
-No line here has been run on a GPU: none was at hand. Names of options are those in the libraries of onnxruntime-gpu
-1.31; the order of the calls is tested on a stand-in.
+The CUDA provider was run (docs/gpu.md), the TensorRT provider never. Names of options are those in the libraries of
+onnxruntime-gpu 1.31; the order of the calls is tested on a stand-in.
 """
 
 import itertools

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from srdeploy.backends.nvml import energy_joules
-from srdeploy.backends.ort import Runner, open_graph
+from srdeploy.backends.ort_graph import Runner, open_graph
 from srdeploy.errors import SrdeployError
 
 if sys.platform != "win32":

@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from srdeploy.errors import ModelError
 from srdeploy.graph.files import Model
 from srdeploy.spec import METADATA_KEY
 
 KEY = f"{METADATA_KEY}.channels"
 """The key of a file's metadata under which they stand."""
+
+
+LARGEST = 1 << 16
+"""More channels than any tensor has."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +63,22 @@ def stamp_channels(model: Model, channels: Mapping[str, Channels]) -> None:
 
 
 def channels_of(model: Model) -> dict[str, Channels]:
-    """What stands in a model's metadata; empty if nothing."""
+    """What stands in a model's metadata; empty if nothing. ModelError when it is not what stamp_channels writes."""
     found = next((entry.value for entry in model.metadata_props if entry.key == KEY), "{}")
-    return {
-        str(name): Channels(
-            np.asarray(entry["factors"], np.float64),
-            np.asarray(entry["of"], np.int64) if "of" in entry else None,
-            entry.get("count"),
-            entry.get("limit"),
-        )
-        for name, entry in json.loads(found).items()
-    }
+    try:
+        return {str(name): _channels(entry) for name, entry in json.loads(found).items()}
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"the model says nothing that parses of its channels ({reason}); export it again") from None
+
+
+def _channels(entry: dict[str, Any]) -> Channels:
+    factors = np.asarray(entry["factors"], np.float64)
+    if factors.ndim != 1:
+        raise ValueError(f"factors of {factors.ndim} dimensions")
+    if "of" not in entry:
+        return Channels(factors)
+    of, count, limit = np.asarray(entry["of"], np.int64), int(entry["count"]), entry["limit"]
+    if of.shape != factors.shape or not 0 <= int(of.min()) <= int(of.max()) < count < LARGEST:
+        raise ValueError(f"{of.size} parts of {count} channels")
+    return Channels(factors, of, count, None if limit is None else float(limit))

@@ -7,7 +7,7 @@ import numpy as np
 from srdeploy.errors import ModelError
 from srdeploy.extras import require
 from srdeploy.graph.facts import first_kernel
-from srdeploy.graph.files import Model, border, cleaned, shape_of
+from srdeploy.graph.files import Model, border, cleaned, nodes_of, shape_of
 from srdeploy.graph.pixels import rename_border
 from srdeploy.spec import PixelForm
 
@@ -68,7 +68,7 @@ def check_form(model: Model, path: str) -> tuple[int, Layout, tuple[int, int] | 
     pictures at once, other channels than 1 or 3, other types than float, half and uint8, loops.
     """
     onnx = require("onnx", "export")
-    loop = next((node.op_type for node in model.graph.node if node.op_type in _BLOCKED), None)
+    loop = next((node.op_type for node in nodes_of(model.graph) if node.op_type in _BLOCKED), None)
     if loop is not None:
         raise ModelError(f"{path} computes in a {loop}, which may not end; srdeploy exports networks without loops")
     known = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.UINT8)

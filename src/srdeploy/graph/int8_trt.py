@@ -28,8 +28,10 @@ def signed_from_onnx(
 
     ranges, keep, weights and show are those of int8_from_onnx; convolutions that take pixels stay float too.
     """
-    model = rename_border(model)
-    return _Signed(model, ranges, frozenset((*keep, *at_pixels(model))), weights or {}).convert(show)
+    floats = frozenset((*keep, *at_pixels(model)))
+    result = _Signed(rename_border(model), ranges, floats, weights or {}).convert(show)
+    result.metadata_props.extend(model.metadata_props)  # how channels stand for the network's
+    return result
 
 
 def at_pixels(model: Model) -> list[str]:

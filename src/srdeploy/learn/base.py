@@ -77,5 +77,12 @@ class Bicubic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, scale*H, scale*W)."""
+        if torch.is_autocast_enabled(x.device.type):
+            # Mixed precision is for what is learned: the picture itself keeps its bits.
+            with torch.autocast(x.device.type, enabled=False):
+                return self._enlarged(x)
+        return self._enlarged(x)
+
+    def _enlarged(self, x: Tensor) -> Tensor:
         big: Tensor = self.shuffle(nn.functional.conv2d(self.pad(x), self.kernel, groups=self.channels))
         return big

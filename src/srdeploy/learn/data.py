@@ -37,9 +37,10 @@ def list_pictures(root: Path, folders: tuple[str, ...]) -> list[Path]:
     return found
 
 
-def make_pair(path: Path, scale: int, channels: int) -> Pair:
+def make_pair(path: Path, scale: int, channels: int, share: float = 1.0) -> Pair:
     """Read one picture, cut it to a multiple of `scale`, and make its low-resolution partner.
 
+    share: the picture is first reduced to this share of its width and height (0 excluded .. 1), by the same bicubic.
     The low-resolution picture is MATLAB's bicubic of the RGB picture rounded to uint8, as in the published protocol;
     luma is then taken of both, as `srdeploy run` takes it.
     """
@@ -49,6 +50,9 @@ def make_pair(path: Path, scale: int, channels: int) -> Pair:
         pixels = (pixels >> (picture.depth - 8)).astype(np.uint8)
     if picture.layout == "gray":
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    if share < 1:
+        height, width = (max(scale, round(side * share)) for side in pixels.shape[:2])
+        pixels = imresize_uint8(pixels, height, width)
     high = modcrop(pixels, scale)
     low = imresize_uint8(high, high.shape[0] // scale, high.shape[1] // scale)
     if channels == 1:
@@ -62,52 +66,70 @@ def _full_range_luma(rgb: Pixels) -> Pixels:
     return np.rint(luma).astype(np.uint8)[:, :, None]
 
 
-class Crops(Dataset[tuple[Tensor, Tensor]]):
-    """One epoch's batches of random crops, flipped and turned: uint8 (B, C, P, P) and (B, C, scale*P, scale*P).
+class Crops(Dataset[Tensor]):
+    """One epoch's batches of random crops, flipped and turned, drawn from pictures that lie in one piece of memory.
 
-    A batch depends on (seed, epoch, rank, step) alone, never on what was drawn before: that makes a resumed run exact.
+    An item says where a batch lies; `cut` takes it from there by one gather on whatever device the pixels are, so that
+    a step never waits for pixels to be copied. A batch depends on (seed, epoch, rank, step) alone, never on what was
+    drawn before: that makes a resumed run exact.
     """
 
     def __init__(self, pairs: list[Pair], scale: int, patch: int, batch: int, steps: int, seed: int) -> None:
-        self.pairs = [p for p in pairs if min(p.low.shape[:2]) >= patch]
-        if not self.pairs:
+        pairs = [p for p in pairs if min(p.low.shape[:2]) >= patch]
+        if not pairs:
             raise InputError(f"no training picture is {patch * scale} pixels wide and high; make data.patch smaller")
         self.scale, self.patch, self.batch, self.steps, self.seed = scale, patch, batch, steps, seed
         self.epoch = 0
         self.rank = 0
-        areas = np.array([p.low.shape[0] * p.low.shape[1] for p in self.pairs], np.float64)
-        self.cumulative = np.cumsum(areas / areas.sum())
+        self.sizes = np.array([p.low.shape[:2] for p in pairs], np.int64)
+        areas = self.sizes.prod(axis=1)
+        self.starts = np.cumsum(areas) - areas
+        self.shares = np.cumsum(areas) / areas.sum()
+        channels = pairs[0].low.shape[2]
+        self.low = torch.from_numpy(np.concatenate([p.low.reshape(-1, channels) for p in pairs]))
+        self.high = torch.from_numpy(np.concatenate([p.high.reshape(-1, channels) for p in pairs]))
 
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, step: int) -> Tensor:
+        """Where the crops of a step lie: int64 (B, 6): first pixel of the picture, its width, y, x, turns, flip."""
         if step >= self.steps:
             raise IndexError(step)
         random = np.random.default_rng((self.seed, self.epoch, self.rank, step))
         # Large pictures are drawn more often, so that every pixel has the same chance.
-        chosen = np.minimum(np.searchsorted(self.cumulative, random.random(self.batch)), len(self.pairs) - 1)
-        lows, highs = [], []
-        for index in chosen:
-            low, high = self._crop(self.pairs[int(index)], random)
-            lows.append(low)
-            highs.append(high)
-        return _stack(lows), _stack(highs)
+        chosen = np.minimum(np.searchsorted(self.shares, random.random(self.batch)), len(self.sizes) - 1)
+        y, x = random.integers(self.sizes[chosen].T - self.patch + 1)
+        turns, flips = random.integers(4, size=self.batch), random.integers(2, size=self.batch)
+        return torch.from_numpy(np.stack([self.starts[chosen], self.sizes[chosen, 1], y, x, turns, flips], axis=1))
 
-    def _crop(self, pair: Pair, random: np.random.Generator) -> tuple[Pixels, Pixels]:
-        size, scale = self.patch, self.scale
-        y = int(random.integers(pair.low.shape[0] - size + 1))
-        x = int(random.integers(pair.low.shape[1] - size + 1))
-        turns, flip = int(random.integers(4)), bool(random.integers(2))
-        low = pair.low[y : y + size, x : x + size]
-        high = pair.high[y * scale : (y + size) * scale, x * scale : (x + size) * scale]
-        if flip:
-            low, high = low[:, ::-1], high[:, ::-1]
-        return np.rot90(low, turns), np.rot90(high, turns)
+    def to(self, device: torch.device) -> None:
+        """Move the pixels to `device`, where `cut` then works."""
+        self.low, self.high = self.low.to(device), self.high.to(device)
+
+    def cut(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """The crops at `places`, on the pixels' device: uint8 (B, C, P, P) and (B, C, scale*P, scale*P)."""
+        start, width, y, x, turns, flips = places[:, :, None, None].unbind(1)
+        scale = self.scale
+        low = self.low[start + _turned(self.patch, width, y, x, turns, flips)]
+        scaled = _turned(self.patch * scale, width * scale, y * scale, x * scale, turns, flips)
+        return low.permute(0, 3, 1, 2), self.high[start * scale**2 + scaled].permute(0, 3, 1, 2)
 
 
-def _stack(crops: list[Pixels]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)))
+def _turned(size: int, width: Tensor, y: Tensor, x: Tensor, turns: Tensor, flips: Tensor) -> Tensor:
+    """Which pixels, (B, size, size), of pictures `width` wide make crops at y, x, mirrored, then turned as by rot90."""
+    step = torch.arange(size, device=y.device)
+    down, right = step[:, None], step[None, :]
+    last = size - 1
+    row = torch.where(turns < 2, torch.where(turns == 0, down, right), last - torch.where(turns == 2, down, right))
+    column = torch.where(
+        turns % 3 == 0, torch.where(turns == 0, right, down), last - torch.where(turns == 1, down, right)
+    )
+    return (y + row) * width + x + torch.where(flips > 0, last - column, column)
+
+
+def _tensor(pixels: Pixels) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels[None].transpose(0, 3, 1, 2)))
 
 
 class WholePictures(Dataset[tuple[Tensor, Tensor]]):
@@ -121,4 +143,4 @@ class WholePictures(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         pair = self.pairs[index]
-        return _stack([pair.low]), _stack([pair.high])
+        return _tensor(pair.low), _tensor(pair.high)

@@ -7,9 +7,9 @@ mend_torchvision()
 import lightning.pytorch as pl  # noqa: E402
 from lightning.pytorch.callbacks import (  # noqa: E402
     Callback,
-    EMAWeightAveraging,
     ModelCheckpoint,
     TQDMProgressBar,
+    WeightAveraging,
 )
 
-__all__ = ["Callback", "EMAWeightAveraging", "ModelCheckpoint", "TQDMProgressBar", "pl"]
+__all__ = ["Callback", "ModelCheckpoint", "TQDMProgressBar", "WeightAveraging", "pl"]

@@ -16,19 +16,23 @@ _TINY = 1e-8
 _SMALLEST_SIDE = 16
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """About U V^T of the singular value decomposition U S V^T of `matrix` (rows, columns), by five Newton-Schulz steps.
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """About U V^T of the singular value decompositions U S V^T of `matrices` (..., rows, columns).
 
-    The polynomial's coefficients are those of Jordan et al.: singular values come out within about 0.7 to 1.2.
+    Five Newton-Schulz steps with the polynomial of Jordan et al.: singular values come out within about 0.7 to 1.2. On
+    CUDA they are computed in bf16, as theirs are.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    if x.is_cuda:
+        x = x.bfloat16()
     for _ in range(5):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    result: Tensor = x.T if tall else x
+    x = x.to(matrices.dtype)
+    result: Tensor = x.mT if tall else x
     return result
 
 
@@ -41,9 +45,15 @@ def is_kernel(parameter: Tensor) -> bool:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon at `muon_rate` for the parameters that are kernels (`is_kernel`), Adam at `adam_rate` for the others."""
+    """Muon at `muon_rate` for the parameters that are kernels (`is_kernel`), Adam at `adam_rate` for the others.
 
-    def __init__(self, net: nn.Module, adam_rate: float, muon_rate: float) -> None:
+    compiled: matrices are orthogonalised by compiled code, replayed as CUDA graphs on a GPU.
+    """
+
+    def __init__(self, net: nn.Module, adam_rate: float, muon_rate: float, compiled: bool = False) -> None:
+        self.orthogonalised = orthogonalised
+        if compiled:
+            self.orthogonalised = torch.compile(orthogonalised, mode="reduce-overhead", dynamic=False)
         parameters = list(net.parameters())
         groups = [
             {"params": [p for p in parameters if not is_kernel(p)], "lr": adam_rate, "muon": False},
@@ -59,31 +69,53 @@ class Muon(torch.optim.Optimizer):
                 loss = closure()
         with torch.no_grad():
             for group in self.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        (self._muon if group["muon"] else self._adam)(parameter, parameter.grad, group["lr"])
+                parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+                if parameters:
+                    (self._muon if group["muon"] else self._adam)(parameters, group["lr"])
         return loss
 
-    def _muon(self, parameter: Tensor, gradient: Tensor, rate: float) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        state["momentum"].mul_(_MOMENTUM).add_(gradient)
-        ahead = gradient + _MOMENTUM * state["momentum"]  # Nesterov's
-        matrix = ahead.reshape(ahead.shape[0], -1)
-        stretch = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-        parameter.add_(orthogonalised(matrix).reshape(parameter.shape), alpha=-rate * stretch)
+    # Everything is done to all tensors at once: a network of a hundred small ones would else wait for a thousand
+    # launches a step on a GPU.
 
-    def _adam(self, parameter: Tensor, gradient: Tensor, rate: float) -> None:
+    def _muon(self, parameters: list[Tensor], rate: float) -> None:
+        gradients = [_gradient(parameter) for parameter in parameters]
+        momenta = [self._kept(parameter, "momentum") for parameter in parameters]
+        torch._foreach_mul_(momenta, _MOMENTUM)
+        torch._foreach_add_(momenta, gradients)
+        ahead = torch._foreach_add(gradients, momenta, alpha=_MOMENTUM)  # Nesterov's
+        alike: dict[torch.Size, list[int]] = {}
+        for index, parameter in enumerate(parameters):
+            alike.setdefault(parameter.shape, []).append(index)
+        for shape, indices in alike.items():
+            matrices = torch.stack([ahead[index].reshape(shape[0], -1) for index in indices])
+            stretch = max(1.0, matrices.shape[-2] / matrices.shape[-1]) ** 0.5
+            steps = [step.reshape(shape) for step in self.orthogonalised(matrices).unbind()]
+            torch._foreach_add_([parameters[index] for index in indices], steps, alpha=-rate * stretch)
+
+    def _adam(self, parameters: list[Tensor], rate: float) -> None:
+        gradients = [_gradient(parameter) for parameter in parameters]
+        means = [self._kept(parameter, "mean") for parameter in parameters]
+        squares = [self._kept(parameter, "square") for parameter in parameters]
+        counts = []
+        for parameter in parameters:
+            state = self.state[parameter]
+            state["step"] = state.get("step", torch.zeros(())) + 1
+            counts.append(float(state["step"]))
+        torch._foreach_lerp_(means, gradients, 1 - _BETAS[0])
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - _BETAS[1])
+        sizes = torch._foreach_div(squares, [1 - _BETAS[1] ** count for count in counts])
+        torch._foreach_sqrt_(sizes)
+        torch._foreach_add_(sizes, _TINY)
+        torch._foreach_addcdiv_(parameters, means, sizes, [-rate / (1 - _BETAS[0] ** count) for count in counts])
+
+    def _kept(self, parameter: Tensor, name: str) -> Tensor:
         state = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros(())
-            state["mean"] = torch.zeros_like(parameter)
-            state["square"] = torch.zeros_like(parameter)
-        state["step"] += 1
-        state["mean"].lerp_(gradient, 1 - _BETAS[0])
-        state["square"].lerp_(gradient.square(), 1 - _BETAS[1])
-        count = float(state["step"])
-        mean = state["mean"] / (1 - _BETAS[0] ** count)
-        size = (state["square"] / (1 - _BETAS[1] ** count)).sqrt_().add_(_TINY)
-        parameter.addcdiv_(mean, size, value=-rate)
+        if name not in state:
+            state[name] = torch.zeros_like(parameter)
+        kept: Tensor = state[name]
+        return kept
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad

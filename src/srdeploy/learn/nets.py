@@ -94,6 +94,9 @@ NETWORKS: dict[str, NetworkType] = {
     "attention-48x6": NetworkType(
         "6 blocks of 48 with parameter-free attention, luma", 1, (2, 3, 4), lambda scale: AttentionNet(scale, 48, 6)
     ),
+    "attention-64x6": NetworkType(
+        "6 blocks of 64 with parameter-free attention, luma", 1, (2, 3, 4), lambda scale: AttentionNet(scale, 64, 6, 2)
+    ),
 }
 """Every network that a recipe can name. Adding one is a class above and a row here."""
 

@@ -29,12 +29,16 @@ class DataRecipe:
     batch: int
     video_range: float = 0.5
     """Share of luma crops squeezed to 16..235, so that one network serves pictures and limited-range video."""
+    shrink: tuple[float, ...] = ()
+    """Each training picture is there once more, reduced to each of these shares of its width and height."""
 
     def __post_init__(self) -> None:
         if self.patch < 8 or self.batch < 1:
             raise ValueError("data.patch must be at least 8 and data.batch at least 1")
         if not 0.0 <= self.video_range <= 1.0:
             raise ValueError("data.video_range must lie in 0..1")
+        if not all(0.0 < share < 1.0 for share in self.shrink):
+            raise ValueError("each of data.shrink must lie in 0..1, both excluded")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class TrainRecipe:
     ema: float = 0.0
     """Decay of the exponential moving average of the weights, which is what is judged and kept; 0 = none."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: bool = False
+    """Compile the network with torch.compile and lay its tensors out channels-last: for GPUs."""
     devices: int = 1
     muon_rate: float = 0.0
     """Above 0, kernels are stepped by Muon at this rate (same shape over time), the rest by Adam; 0 = Adam for all."""

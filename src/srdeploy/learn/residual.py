@@ -56,11 +56,12 @@ class AttentionBlock(nn.Module):
     Parameter-free attention: (result + x) * (sigmoid(result) - 1/2), of SPAN (Wan et al. 2024, CVPR workshops).
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, expansion: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            FoldingConv(width, width, 0.3), nn.SiLU(), FoldingConv(width, width, 0.3), nn.SiLU(),
-            FoldingConv(width, width, 0.1, skip=False),
+            FoldingConv(width, width, 0.3, expansion=expansion), nn.SiLU(),
+            FoldingConv(width, width, 0.3, expansion=expansion), nn.SiLU(),
+            FoldingConv(width, width, 0.1, skip=False, expansion=expansion),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,10 +78,10 @@ class AttentionNet(Net):
     The layout is SPAN's (first, last and all blocks feed the end); deployed, every branch is one 3x3 convolution.
     """
 
-    def __init__(self, scale: int, width: int, depth: int) -> None:
+    def __init__(self, scale: int, width: int, depth: int, expansion: int = 4) -> None:
         super().__init__(scale, 1)
         self.head = he_conv(1, width, 3, 1.0)
-        self.blocks = nn.ModuleList(AttentionBlock(width) for _ in range(depth))
+        self.blocks = nn.ModuleList(AttentionBlock(width, expansion) for _ in range(depth))
         self.mix = he_conv(width * (depth + 1), width, 1, 0.5)
         self.tail = nn.Sequential(
             he_conv(width, width, 3, 1.0), nn.SiLU(), he_conv(width, scale * scale, 3, 0.1), nn.PixelShuffle(scale)

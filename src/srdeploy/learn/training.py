@@ -8,13 +8,15 @@ import logging
 import math
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from srdeploy.errors import DeviceError, InputError, OutputError
@@ -22,7 +24,7 @@ from srdeploy.learn.adversary import Critic, adversarial_terms
 from srdeploy.learn.base import Net
 from srdeploy.learn.data import Crops, Pair, WholePictures, list_pictures, make_pair
 from srdeploy.learn.guides import Guides, open_guides
-from srdeploy.learn.loop import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar, pl
+from srdeploy.learn.loop import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging, pl
 from srdeploy.learn.losses import LOSSES
 from srdeploy.learn.muon import Muon
 from srdeploy.learn.nets import NETWORKS, build_net
@@ -60,11 +62,13 @@ def train(recipe: TrainRecipe, folder: Path, data: Path, out: Path, resume: bool
     training, validation = _pairs(recipe, data)
     crops = Crops(training, recipe.scale, recipe.data.patch, recipe.data.batch, recipe.steps_per_epoch, recipe.seed)
     out.mkdir(parents=True, exist_ok=True)
-    log.info("%s: %d training pictures, %d held out", recipe.name, len(crops.pairs), len(validation))
+    log.info("%s: %d training pictures, %d held out", recipe.name, len(crops.sizes), len(validation))
     module = Run(net, recipe, out, guides)
+    if recipe.compile:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trainer = _trainer(recipe, module, out, device)
     with warnings.catch_warnings():
-        # Crops come from memory in whole batches: Lightning's advice to add worker processes would slow them down.
+        # A batch is only where its crops lie: Lightning's advice to add worker processes would slow it down.
         warnings.filterwarnings("ignore", module="lightning", message=".*(many workers|is not empty|LeafSpec).*")
         try:
             trainer.fit(
@@ -107,7 +111,9 @@ def _pairs(recipe: TrainRecipe, data: Path) -> tuple[list[Pair], list[Pair]]:
     missing = sorted(str(p) for p in held_out if not p.is_file())
     if missing or not held_out:
         raise InputError(f"validation pictures missing: {', '.join(missing) or 'the recipe names none'}")
-    training = [make_pair(p, recipe.scale, channels) for p in paths if p not in held_out]
+    sizes = [(path, share) for share in (1.0, *recipe.data.shrink) for path in paths if path not in held_out]
+    with ThreadPoolExecutor() as pool:  # the arrays are large enough that threads serve
+        training = list(pool.map(lambda size: make_pair(size[0], recipe.scale, channels, size[1]), sizes))
     return training, [make_pair(p, recipe.scale, channels) for p in sorted(held_out)]
 
 
@@ -118,14 +124,15 @@ def _trainer(recipe: TrainRecipe, module: "Run", out: Path, device: str) -> pl.T
         )
     callbacks: list[Callback] = [TQDMProgressBar(refresh_rate=20)]
     if recipe.ema:
-        callbacks.append(EMAWeightAveraging(decay=recipe.ema))
+        averaged = None if _accelerator(device) == "cpu" or not torch.cuda.is_available() else "cuda"
+        callbacks.append(Averaging(averaged, multi_avg_fn=_ema(recipe.ema**Averaging.every)))
     # The log goes before the checkpoint, so that the best weights' numbers are in what is resumed.
     callbacks += [
         RunLog(out),
         ModelCheckpoint(dirpath=out, filename="last", save_top_k=1, enable_version_counter=False),
     ]
     return pl.Trainer(
-        accelerator={"auto": "auto", "cpu": "cpu"}.get(device, "cuda"),
+        accelerator=_accelerator(device),
         devices=recipe.devices,
         precision=recipe.precision,
         max_epochs=recipe.epochs,
@@ -137,6 +144,24 @@ def _trainer(recipe: TrainRecipe, module: "Run", out: Path, device: str) -> pl.T
         use_distributed_sampler=False,
         default_root_dir=out,
     )
+
+
+def _ema(decay: float) -> Any:
+    return get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+
+
+def _accelerator(device: str) -> str:
+    return {"auto": "auto", "cpu": "cpu"}.get(device, "cuda")
+
+
+class Averaging(WeightAveraging):
+    """An average of the weights that takes them in at each fourth step: at each, a GPU would wait for it."""
+
+    every = 4
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Whether the average takes the weights in after this step (from 0)."""
+        return step_idx is not None and step_idx % self.every == 0
 
 
 class Run(pl.LightningModule):
@@ -153,27 +178,37 @@ class Run(pl.LightningModule):
         self.critic = Critic(net.channels) if "adversarial" in self.terms else None
         self.best = -math.inf
         self.best_epoch = 0
+        self.compiled: Callable[[Tensor], Tensor] | None = None
         self.losses: list[Tensor] = []
         self.psnrs: list[float] = []
 
     def on_fit_start(self) -> None:
-        """The guiding networks go where the trained one is."""
+        """The guiding networks go where the trained one is, which is compiled there if the recipe says so."""
         self.guides.to(self.device)
+        if self.recipe.compile:
+            # On a GPU a step of a small network is hundreds of short kernels: their launches are replayed as graphs.
+            self.compiled = torch.compile(self.net.forward, mode="reduce-overhead")
 
     def on_train_epoch_start(self) -> None:
         """Tell the crops which epoch it is: they are drawn from (seed, epoch, rank, step)."""
-        crops = cast(Crops, cast(Any, self.trainer.train_dataloader).dataset)
+        crops = self._crops()
         crops.epoch, crops.rank = self.current_epoch, self.global_rank
+        crops.to(self.device)
         self.losses = []
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        """uint8 crops (B, C, P, P) and (B, C, scale*P, scale*P) to the loss."""
-        low, high = batch[0].float() / 255, batch[1].float() / 255
+    def _crops(self) -> Crops:
+        return cast(Crops, cast(Any, self.trainer.train_dataloader).dataset)
+
+    def training_step(self, places: Tensor, index: int) -> Tensor:
+        """Where the crops of a batch lie (`Crops`) to the loss."""
+        if self.recipe.compile:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        low, high = (crop.float() / 255 for crop in self._crops().cut(places))
         if self.net.channels == 1 and self.recipe.data.video_range > 0:
             squeezed = round(low.shape[0] * self.recipe.data.video_range)  # crops come in random order
             for x in (low, high):
                 x[:squeezed] = x[:squeezed] * (219 / 255) + 16 / 255
-        result = self.net(low)
+        result = (self.compiled or self.net)(low)
         loss = self.loss(result, high)
         self.losses.append(loss.detach())
         loss = loss + self.guides.terms(self.recipe, self.loss, low, result, high)
@@ -186,7 +221,8 @@ class Run(pl.LightningModule):
         """PSNR of one whole picture, rounded to 8 bits, `scale` border pixels left out."""
         low, high = batch
         shave = self.net.scale
-        result = self.net(low.float() / 255).clamp(0, 1).mul(255).round()
+        with torch.autocast(self.device.type, enabled=False):  # what is kept is judged as it will run
+            result = self.net(low.float() / 255).clamp(0, 1).mul(255).round()
         difference = (result - high.float())[..., shave:-shave, shave:-shave]
         self.psnrs.append(10 * math.log10(255**2 / max(float(difference.square().mean()), 1e-10)))
 
@@ -210,7 +246,7 @@ class Run(pl.LightningModule):
         recipe = self.recipe
         optimizer: torch.optim.Optimizer
         if recipe.muon_rate > 0:
-            optimizer = Muon(self, recipe.learning_rate, recipe.muon_rate)
+            optimizer = Muon(self, recipe.learning_rate, recipe.muon_rate, recipe.compile)
         else:
             optimizer = torch.optim.Adam(self.parameters(), lr=recipe.learning_rate)
         total = recipe.epochs * recipe.steps_per_epoch

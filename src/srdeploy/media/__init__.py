@@ -6,7 +6,7 @@ from typing import Any
 
 from srdeploy.errors import InputError, OutputError
 from srdeploy.media.base import DEFAULT_OPTIONS, MAX_PIXELS, PIPE, EncodeOptions, Reader, Writer, work_folder
-from srdeploy.media.kinds import VIDEO_SUFFIXES, is_media, result_suffix, sniff
+from srdeploy.media.kinds import ANIMATIONS, VIDEO_SUFFIXES, is_gif, is_media, read_bytes, result_suffix, sniff
 from srdeploy.media.names import files_of, is_sequence
 
 __all__ = [
@@ -36,9 +36,10 @@ def open_reader(
     """Open a picture, an animation or a video, told apart by content.
 
     threads: the decoder's (None = one for each core). max_pixels: larger pictures and frames are refused.
-    target: where the result will go; an animated PNG is read as a video for one that is no picture. start, end: seconds
-    between which frames of a video are read. deinterlace: interlaced frames of a video become progressive ones. PIPE is
-    standard input.
+    target: where the result will go; an animated PNG is read as a video for one that is no picture, an animated GIF as
+    pictures for one that is an animation of them. start, end: seconds between which frames of a video are read.
+    deinterlace: interlaced frames of a video become progressive ones. PIPE is standard input.
+
     Raises InputError when the file is missing, empty, damaged, or neither.
     """
     if path == PIPE or is_sequence(path):
@@ -46,17 +47,26 @@ def open_reader(
     kind = sniff(path)
     if kind == "apng" and target is not None and target.suffix.lower() in VIDEO_SUFFIXES:
         kind = "video"
+    if kind == "video" and target is not None and _as_pictures(path, target) and start is None and end is None:
+        kind = "agif"
     if kind == "video":
         return _video(path, threads, max_pixels, start, end, deinterlace)
     if start is not None or end is not None:
         raise InputError(f"{path} is no video, and --start and --end are for videos; leave them out")
-    if kind in ("apng", "awebp"):
+    if kind in ANIMATIONS or kind == "agif":
         from srdeploy.media.animation import AnimationReader
 
-        return AnimationReader(path, kind[1:], max_pixels)
+        animation = AnimationReader(path, kind[1:], max_pixels)
+        if kind != "aavif" or animation.frames != 1:
+            return animation
     from srdeploy.media.pictures import PictureReader
 
     return PictureReader(path, max_pixels)
+
+
+def _as_pictures(path: Path, target: Path) -> bool:
+    """Whether a GIF is to become an animated PNG or WebP, which hold its alpha and how often it plays."""
+    return target.suffix.lower() in (".png", ".apng", ".webp") and is_gif(path)
 
 
 def _video(
@@ -127,11 +137,10 @@ def open_writer(
 def claimed_pixels(path: Path) -> int | None:
     """How many pixels a picture claims to have; None for a video, and for what cannot be read."""
     from srdeploy.media import headers
-    from srdeploy.media.kinds import read_bytes
 
     try:
         kind = sniff(path)
-        size = None if kind in ("video", "apng", "awebp") else headers.claimed_size(read_bytes(path), kind)
+        size = None if kind in {"video"} | ANIMATIONS else headers.claimed_size(read_bytes(path), kind)
     except InputError:
         return None
     return None if size is None else size[0] * size[1]

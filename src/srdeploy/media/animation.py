@@ -1,4 +1,5 @@
-"""Animated WebP and PNG, frames and times kept, by Pillow: FFmpeg reads no animated WebP and drops a PNG's alpha."""
+"""Animated WebP, PNG, AVIF and GIF as pictures, frames and times kept, by Pillow: FFmpeg reads no animated WebP, and
+video keeps no alpha."""
 
 import io
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ SUFFIXES = frozenset({".png", ".apng", ".webp"})
 
 
 class AnimationReader:
-    """The frames of an animated WebP or PNG, each whole (what it leaves standing is drawn in); see base.Reader.
+    """The frames of an animation, each whole (what it leaves standing is drawn in); see base.Reader.
 
     pts and durations count in milliseconds. loop: how many times it plays, 0 without end.
     """
@@ -36,10 +37,11 @@ class AnimationReader:
             self.width, self.height = image.size
             self.depth = 8
             headers.check_size(path, self.width, self.height, max_pixels)
-            self.loop = int(image.info.get("loop", 0))
+            self.loop = _plays(image.info, kind)
             self.info = {k: image.info[k] for k in ("icc_profile", "exif", "xmp") if image.info.get(k)}
-            if kind == "png" and self._data[24] == 16:
-                self.notes.append(f"{path.name} is an animation of 16 bits; 8 are read")
+            depth = self._data[24] if kind == "png" else headers.avif_depth(self._data) if kind == "avif" else 8
+            if depth > 8:
+                self.notes.append(f"{path.name} is an animation of {depth} bits; 8 are read")
 
     def __iter__(self) -> Iterator[Frame]:
         # Each frame is drawn over the one before it, so the image stays open from the first to the last; but not the
@@ -71,12 +73,21 @@ class AnimationReader:
         self._data = b""
 
 
+def _plays(info: dict[str, Any], kind: str) -> int:
+    """How many times it plays, 0 without end: a GIF says how often it is played again, once where it says nothing."""
+    if kind != "gif":
+        return int(info.get("loop", 0))
+    return int(info["loop"]) + (info["loop"] > 0) if "loop" in info else 1
+
+
 class AnimationWriter(Finishing):
     """An animated WebP (lossless) or PNG, of frames that are held compressed until the last; see base.Writer."""
 
     def __init__(self, path: Path, like: AnimationReader, width: int, height: int) -> None:
-        self._still = path.with_suffix(".png") if path.suffix.lower() == ".apng" else path
-        largest = format_of(self._still).largest
+        if path.suffix.lower() not in SUFFIXES:
+            kinds = "animated pictures become .png, .apng or .webp"
+            raise OutputError(f"{kinds}, not {path.suffix}; type: -o {path.with_suffix('.png').name}")
+        largest = format_of(path.with_suffix(".png") if path.suffix.lower() == ".apng" else path).largest
         if max(width, height) > largest:
             raise OutputError(f"{path.suffix} ends at {largest} pixels a side and the result has {width}x{height}")
         if width * height * (like.frames or 1) > 8 * MAX_PIXELS:

@@ -16,6 +16,9 @@ from srdeploy.media.matroska import is_cut_short
 from srdeploy.media.names import RATE, files_of, is_sequence, number_of
 from srdeploy.media.pipes import Counted
 
+ANY_TAGS: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
+"""Words for av.open by which tags that are no UTF-8 are copied as they are; from PyAV 19 on it does so unasked."""
+
 
 def open_container(path: Path, pipe: Counted | None = None) -> InputContainer:
     """Open a video file, or `pipe`, for demuxing. Raises InputError when it is missing, no video, or has no index."""
@@ -32,7 +35,8 @@ def open_container(path: Path, pipe: Counted | None = None) -> InputContainer:
         first = str(number_of(path, sequence[0]))
         options |= {"start_number": first, "framerate": str(RATE), "pattern_type": "sequence"}
     try:
-        return av.open(pipe or f"file:{path}", "r", format=kind, options=options, metadata_errors="surrogateescape")
+        opened: InputContainer = av.open(pipe or f"file:{path}", "r", format=kind, options=options, **ANY_TAGS)
+        return opened
     except FFmpegError as error:
         if pipe is not None:
             raise InputError(

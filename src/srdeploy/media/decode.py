@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 
 from srdeploy.errors import InputError
-from srdeploy.media import bitmaps, headers, tiff, tiff_layout
+from srdeploy.media import bitmaps, headers, jpeg, png, tiff, tiff_layout
 from srdeploy.media.kinds import kind_of
 from srdeploy.media.quiet import captured_stderr
+from srdeploy.media.samples import in_two, scaled, to_picture, unassociated
 from srdeploy.picture import Picture, Pixels
 from srdeploy.shortage import is_shortage, shortage_said, too_little
 
@@ -20,18 +21,17 @@ _PLACE = re.compile(r"^\[[^]]*\] \S+ \S+:\d+ \w+ |.*error: \([^)]*\) ?| in funct
 _XMP_TURN = re.compile(rb"""(tiff:Orientation(?:=["']|>))([1-8])""")
 
 EXIF, XMP, ICC = 0, 1, 2  # cv2.IMAGE_METADATA_*
-XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 
 _NO_MEMORY = ("out of memory", "insufficient memory", "failed to allocate")
 """What libtiff, libjpeg, libpng and OpenCV say."""
 
 _BY_OPENCV = frozenset({"png", "jpeg", "webp", "bmp", "tiff", "avif", "pnm", "pam", "pfm"})
-_BY_PILLOW = frozenset({"gif", "heif", "jxl", "jp2", "ico"})
+_BY_PILLOW = frozenset({"gif", "heif", "jp2", "ico"})
 
 
 def page_count(data: bytes) -> int:
     """How many pictures a file holds: the pages of a TIFF, else one."""
-    return max(1, len(tiff.pages(data))) if kind_of(data[:4096]) == "tiff" else 1
+    return max(1, len(tiff.pages(data, tiff.MOST_PAGES + 1))) if kind_of(data[:4096]) == "tiff" else 1
 
 
 def decode(path: Path, data: bytes, max_pixels: int, notes: list[str], page: int = 0) -> Picture:
@@ -45,7 +45,7 @@ def decode(path: Path, data: bytes, max_pixels: int, notes: list[str], page: int
 
 
 def _decoded(path: Path, data: bytes, max_pixels: int, notes: list[str], page: int) -> Picture:
-    kind = kind_of(data[:4096])
+    kind = kind_of(data[:4096]).replace("aavif", "avif")  # of which the first picture is taken
     pages = tiff.pages(data) if kind == "tiff" else []
     directory = pages[page] if page < len(pages) else {}
     _refuse(path, data, kind, directory, max_pixels)
@@ -55,10 +55,14 @@ def _decoded(path: Path, data: bytes, max_pixels: int, notes: list[str], page: i
         from srdeploy.media import pillow
 
         picture = pillow.decode(path, data, kind, max_pixels, notes, page)
+    elif kind == "jxl":
+        from srdeploy.media import jxl
+
+        picture = jxl.decode(path, data, notes)
     elif layout and by == "tifffile":
         picture = _by_tifffile(path, data, page, directory, layout, notes)
     elif (pixels := bitmaps.read(path, data, kind)) is not None:
-        picture = _picture(path, *_in_two(pixels), notes)
+        picture = to_picture(path, *in_two(pixels), notes)
     else:
         picture = _by_opencv(path, data, kind, layout, page, notes)
         if kind == "avif":  # OpenCV reads its deep pixels, and nothing beside them
@@ -71,7 +75,7 @@ def _decoded(path: Path, data: bytes, max_pixels: int, notes: list[str], page: i
         picture = replace(
             picture, icc=icc, exif=tiff.exif_of_page(directory), xmp=_stripped(_bytes(directory, tiff.XMP))
         )
-    turn = 1 if kind in ("tiff", "heif") else _turn(picture)  # libtiff and libheif turn pixels themselves
+    turn = 1 if kind in ("tiff", "heif", "jxl") else _turn(picture)  # whose libraries turn pixels themselves
     exif = picture.exif and tiff.patched_exif(picture.exif, {tiff.ORIENTATION: 1})
     upright = replace(
         picture,
@@ -80,6 +84,9 @@ def _decoded(path: Path, data: bytes, max_pixels: int, notes: list[str], page: i
         exif=exif,
         xmp=picture.xmp and _XMP_TURN.sub(rb"\g<1>1", picture.xmp),
     )
+    if kind == "png" or (kind in ("avif", "heif") and picture.icc is None):  # whose profile goes before its box
+        calibration = png.calibration(data) if kind == "png" else None
+        upright = replace(upright, color=headers.color(data, kind), calibration=calibration)
     dpi = tiff.resolution(directory) if kind == "tiff" else headers.dpi(data, kind, picture.exif)
     return replace(upright, dpi=dpi[::-1] if dpi and turn >= 5 else dpi)
 
@@ -101,11 +108,13 @@ def reason(lines: list[str]) -> str:
 
 def _refuse(path: Path, data: bytes, kind: str, directory: tiff.Directory, max_pixels: int) -> None:
     """Raise InputError for what a decoder would read wrongly, in part, or with all the machine's memory."""
-    if kind not in _BY_OPENCV | _BY_PILLOW:
+    if kind not in _BY_OPENCV | _BY_PILLOW | {"jxl"}:
         what = {"text": "a text file", "video": "no picture of a known kind"}.get(kind, f"of the kind {kind}")
         raise InputError(
             f"{path} is {what}, whatever its name says; PNG, JPEG, WebP, BMP, TIFF, AVIF, GIF, PNM and PFM are read"
         )
+    if kind == "tiff" and tiff.is_raw(data, directory):
+        raise InputError(f"{path} is a camera's raw file, of which only a preview is a picture; develop it first")
     size = headers.page_size(directory) if kind == "tiff" else headers.claimed_size(data, kind)
     if size is not None:
         headers.check_size(path, *size, max_pixels)
@@ -113,7 +122,7 @@ def _refuse(path: Path, data: bytes, kind: str, directory: tiff.Directory, max_p
         raise InputError(f"{path} is damaged or cut off (tiff: its head says no size); fetch or make it again")
     if kind == "jpeg" and (bits := headers.jpeg_precision(data)) in (12, 16):
         raise InputError(f"{path} is a JPEG of {bits} bits, and only those of 8 are read; convert it to PNG first")
-    if kind == "png" and headers.is_cut_png(data):
+    if kind == "png" and png.is_cut(data):
         raise InputError(f"{path} is damaged or cut off (png: it ends inside a chunk); fetch or make it again")
 
 
@@ -132,34 +141,22 @@ def _by_tifffile(
 
         if layout.bits == 16:
             notes.append(f"{path.name} has 16 bits; 8 are read")
-            pixels = _scaled(pixels, 65535, 255)
+            pixels = scaled(pixels, 65535, 255)
         if layout.samples > layout.colors:
             notes.append(f"{path.name} has a channel beside CMYK; it is not kept")
         return pillow.from_cmyk(path, pixels[..., :4], _bytes(directory, tiff.ICC), notes)
     if layout.form == tiff_layout.UNSIGNED and layout.bits not in (8, 16, 32) and layout.model != tiff_layout.PALETTE:
-        pixels = _scaled(pixels, (1 << layout.bits) - 1, 255 if layout.bits < 8 else 65535)
-    rgb, alpha = _in_two(pixels)
+        pixels = scaled(pixels, (1 << layout.bits) - 1, 255 if layout.bits < 8 else 65535)
+    rgb, alpha = in_two(pixels)
     if layout.model == tiff_layout.WHITE_IS_ZERO:
         rgb = ~rgb
     if alpha is not None and layout.extra[:1] not in ((1,), (2,)):
         alpha = None
         notes.append(f"{path.name} has a channel beside its colours that is not said to be alpha; it is not kept")
-    picture = _picture(path, rgb, alpha, notes)
+    picture = to_picture(path, rgb, alpha, notes)
     if layout.extra[:1] == (1,) and picture.alpha is not None:
-        picture = replace(picture, planes=(_unassociated(picture.planes[0], picture.alpha),))
+        picture = replace(picture, planes=(unassociated(picture.planes[0], picture.alpha),))
     return picture
-
-
-def _in_two(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
-    """Rows x columns x channels as colours (gray without an axis for its channel) and alpha."""
-    channels = pixels.shape[2]
-    alpha = np.ascontiguousarray(pixels[..., -1]) if channels in (2, 4) else None
-    return np.ascontiguousarray(pixels[..., 0] if channels < 3 else pixels[..., :3]), alpha
-
-
-def _scaled(pixels: Pixels, peak: int, target: int) -> Pixels:
-    """Samples of 0 to `peak` as such of 0 to `target` (255 or 65535)."""
-    return np.rint(pixels * (target / peak)).astype(np.uint8 if target == 255 else np.uint16)
 
 
 def _by_opencv(
@@ -169,40 +166,29 @@ def _by_opencv(
     if pixels.ndim == 3 and pixels.shape[2] > 4:
         raise InputError(f"{path} has {pixels.shape[2]} channels, and at most four are read; convert it to RGB first")
     if layout and layout.bits in (10, 12, 14):  # OpenCV gives them as the upper of 16 bits
-        pixels = _scaled(pixels >> (16 - layout.bits), (1 << layout.bits) - 1, 65535)
+        pixels = scaled(pixels >> (16 - layout.bits), (1 << layout.bits) - 1, 65535)
     if layout and layout.model == tiff_layout.WHITE_IS_ZERO and layout.bits > 8:  # as it is stored
         pixels = ~pixels
     rgb, alpha = _split(pixels, kind, data)
-    picture = _picture(path, rgb, alpha, notes)
+    picture = to_picture(path, rgb, alpha, notes)
     if layout and layout.extra[:1] == (1,) and picture.alpha is not None:
-        picture = replace(picture, planes=(_unassociated(picture.planes[0], picture.alpha),))
+        picture = replace(picture, planes=(unassociated(picture.planes[0], picture.alpha),))
     if kind == "png":  # OpenCV 5.0 reads and writes XMP in PNG with bytes from beyond its end
-        found[XMP] = headers.png_xmp(data)
+        found[XMP] = png.xmp(data)
+    if kind == "jpeg":
+        held = jpeg.beside(data)
+        found = {EXIF: held.exif, XMP: held.xmp, ICC: held.icc}
+        if held.pictures > 1:
+            notes.append(f"{path.name} holds {held.pictures} pictures (views, previews, gain maps); the first is read")
+        if held.more_xmp:
+            notes.append(f"{path.name} has XMP beyond its first 64 KB, which is not kept")
     return replace(
         picture,
         depth=headers.avif_depth(data) if kind == "avif" else picture.depth,
-        icc=found.get(ICC),
+        icc=headers.bmp_profile(data) if kind == "bmp" else found.get(ICC),
         exif=found.get(EXIF),
         xmp=_stripped(found.get(XMP)),
     )
-
-
-def _picture(path: Path, rgb: Pixels, alpha: Pixels | None, notes: list[str]) -> Picture:
-    """Samples of any type as a picture of 8 or 16 bits."""
-    span = None
-    if rgb.dtype == np.uint32:
-        rgb, alpha = (
-            (rgb >> 16).astype(np.uint16),
-            None if alpha is None else (alpha >> 16).astype(np.uint16),
-        )
-        notes.append(f"{path.name} has 32-bit samples; their upper 16 bits are read")
-    elif rgb.dtype.kind in "fi":
-        kind = "float" if rgb.dtype.kind == "f" else "signed"
-        rgb, alpha, span = _from_range(path, rgb, alpha)
-        notes.append(
-            f"{path.name} has {kind} samples; they are enlarged in 16 bits, from {span[0]:.6g} to {span[1]:.6g}"
-        )
-    return Picture("gray" if rgb.ndim == 2 else "rgb", (rgb,), 8 * rgb.itemsize, alpha=alpha, span=span)
 
 
 def _pixels(path: Path, data: bytes, kind: str, page: int) -> tuple[Pixels, dict[int, bytes | None]]:
@@ -231,28 +217,6 @@ def _pixels(path: Path, data: bytes, kind: str, page: int) -> tuple[Pixels, dict
     return pixels, found
 
 
-def _from_range(path: Path, values: Pixels, alpha: Pixels | None) -> tuple[Pixels, Pixels | None, tuple[float, float]]:
-    """Floats or signed numbers as 16 bits from their least (0 if that is more) to their largest (1 if that is less).
-
-    Alpha of floats counts from 0 to 1, of signed numbers from 0 to their largest.
-    """
-    opaque = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
-    if values.dtype.itemsize < 4:
-        values = values.astype(np.float32)
-    elif values.dtype.kind == "i":
-        values = values.astype(np.float64)
-    if not np.isfinite(values).all() or (alpha is not None and not np.isfinite(alpha).all()):
-        raise InputError(f"{path} holds infinite values or none (NaN); give them a number first")
-    low, high = min(0.0, float(values.min())), max(1.0, float(values.max()))
-    deep = _clipped((values - low) / (high - low))
-    return deep, None if alpha is None else _clipped(alpha.astype(np.float64) / opaque), (low, high)
-
-
-def _clipped(share: Pixels) -> Pixels:
-    deep: Pixels = np.rint(np.clip(share, 0, 1) * 65535).astype(np.uint16)
-    return deep
-
-
 def _upright(pixels: Pixels, turn: int) -> Pixels:
     """Apply EXIF orientation: 2 mirror, 3 half turn, 4 flip, 5 transpose, 6 quarter right, 7 transverse, 8 left."""
     if turn >= 5:
@@ -276,25 +240,15 @@ def _split(pixels: Pixels, kind: str, data: bytes) -> tuple[Pixels, Pixels | Non
     alpha = np.ascontiguousarray(pixels[..., 3]) if channels == 4 else None
     if kind == "bmp" and alpha is not None and not headers.has_bmp_alpha(data):
         alpha = None  # the fourth byte of most BMPs is padding
-    if kind == "png" and headers.is_gray_png(data):
+    if kind == "png" and png.is_gray(data):
         return np.ascontiguousarray(pixels[..., 0]), alpha
     if pixels.dtype not in (np.uint8, np.uint16, np.float32):  # which cvtColor does not take
         return np.ascontiguousarray(pixels[..., 2::-1]), alpha
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB if channels == 4 else cv2.COLOR_BGR2RGB), alpha
 
 
-def _unassociated(rgb: Pixels, alpha: Pixels) -> Pixels:
-    """Colours that are stored multiplied by alpha (TIFF's ExtraSamples 1), as they are without it."""
-    peak = np.iinfo(rgb.dtype).max
-    share = alpha.astype(np.float32) / peak
-    if rgb.ndim == 3:
-        share = share[:, :, None]
-    freed = np.rint(rgb / np.maximum(share, 1 / peak))
-    return np.minimum(freed, peak).astype(rgb.dtype)
-
-
 def _stripped(xmp: bytes | None) -> bytes | None:
-    return None if xmp is None else xmp.removeprefix(XMP_IN_JPEG).rstrip(b"\0")
+    return None if xmp is None else xmp.rstrip(b"\0")
 
 
 def _bytes(directory: tiff.Directory, tag: int) -> bytes | None:

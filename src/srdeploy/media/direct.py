@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 import cv2
 
 from srdeploy.errors import OutputError
-from srdeploy.media import large, tiff
-from srdeploy.media.decode import reason
+from srdeploy.media import jpeg, large, tiff
+from srdeploy.media.decode import XMP, reason
 from srdeploy.media.encode import (
     Format,
     arrays,
@@ -44,7 +44,7 @@ def write_to(part: Path, path: Path, picture: Picture, borrow: bool = False) -> 
     Raises OutputError, and OSError for what the system refuses.
     """
     extension = format_of(path).extension
-    is_large = picture.planes[0].size > large.LARGE
+    is_large = picture.planes[0].size > large.LARGE and not (extension == ".jpg" and jpeg.is_long(picture.icc))
     # OpenCV on Windows opens only names of the code page.
     if is_large and extension in _DIRECT and (sys.platform != "win32" or str(part).isascii()):
         _by_opencv(part, path, picture, borrow)
@@ -95,6 +95,8 @@ def _by_opencv(part: Path, path: Path, picture: Picture, borrow: bool) -> None:
 def _write(part: Path, path: Path, picture: Picture, pixels: Pixels) -> None:
     form, chatter = format_of(path), list[str]()
     blocks = beside(form, picture, sized_exif(picture, (picture.width, picture.height)))
+    if form.extension == ".jpg" and XMP in blocks:
+        blocks[XMP] = jpeg.XMP + blocks[XMP]  # OpenCV writes it as it is
     write: Any = cv2.imwriteWithMetadata  # typed for text, which not every name is; bytes are OpenCV's too
     try:
         with captured_stderr(chatter):

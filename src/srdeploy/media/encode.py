@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from srdeploy.errors import OutputError
-from srdeploy.media import headers, tiff
-from srdeploy.media.decode import EXIF, ICC, XMP, XMP_IN_JPEG, reason
+from srdeploy.media import headers, jpeg, large, png, tiff
+from srdeploy.media.decode import EXIF, ICC, XMP, reason
 from srdeploy.media.kinds import PICTURE_SUFFIXES
 from srdeploy.media.quiet import captured_stderr
 from srdeploy.picture import Picture, Pixels
@@ -69,6 +69,9 @@ _PARAMETERS: Mapping[str, tuple[int, ...]] = {
 }
 
 
+_MOST: Mapping[str, Mapping[int, int]] = {".jpg": {EXIF: jpeg.MOST_EXIF, XMP: jpeg.MOST_XMP}}
+"""Bytes of a block that a format holds, where that has an end."""
+
 _BAND_ROWS = 64
 
 _OPTIMIZED = 3 << 26
@@ -92,10 +95,18 @@ def encode(path: Path, picture: Picture, size: tuple[int, int] | None = None) ->
     form = format_of(path)
     exif = sized_exif(picture, size or (picture.width, picture.height))
     blocks = beside(form, picture, exif)
+    if form.extension == ".jpg":
+        data = _coded(path, form.extension, for_opencv(picture, form), {})
+        return with_resolution(jpeg.with_blocks(data, *(blocks.get(k) for k in (EXIF, XMP, ICC))), form, picture)
+    if form.extension == ".png" and picture.layout == "gray" and picture.alpha is not None:  # OpenCV knows no such PNG
+        deep = _deep(picture)
+        return large.png(deep, lambda small: encode(path, small, size or (picture.width, picture.height)))
     png_xmp = blocks.pop(XMP, None) if form.extension == ".png" else None
     data = _coded(path, form.extension, for_opencv(picture, form), blocks)
     if png_xmp is not None:
-        data = headers.with_png_xmp(data, png_xmp)
+        data = png.with_xmp(data, png_xmp)
+    if form.extension == ".png":
+        data = png.with_color(data, picture.color, picture.calibration)
     if form.extension == ".tiff":
         return tiff.with_tags(data, exif, tiff_tags(picture))
     return with_resolution(data, form, picture)
@@ -108,13 +119,12 @@ def sized_exif(picture: Picture, size: tuple[int, int]) -> bytes | None:
 
 
 def beside(form: Format, picture: Picture, exif: bytes | None) -> dict[int, bytes]:
-    """The blocks that OpenCV puts beside the pixels."""
+    """The blocks that are put beside the pixels, by OpenCV in most formats."""
     if not form.metadata or form.extension == ".tiff":
         return {}
     blocks = {k: b for k, b in ((EXIF, exif), (XMP, picture.xmp), (ICC, picture.icc)) if b}
-    if form.extension == ".jpg" and XMP in blocks:
-        blocks[XMP] = XMP_IN_JPEG + blocks[XMP]
-    return blocks
+    most = _MOST.get(form.extension, {})
+    return {kind: block for kind, block in blocks.items() if len(block) <= most.get(kind, len(block))}
 
 
 def with_resolution(data: bytes, form: Format, picture: Picture) -> bytes:
@@ -152,11 +162,13 @@ def takes_icc(path: Path, picture: Picture) -> bool:
 def lost(path: Path, picture: Picture) -> list[str]:
     """What the format that `path` names does not hold of the picture, a sentence each."""
     form = format_of(path)
-    names = []
-    if not form.metadata:
-        names = [n for n, b in (("ICC profile", picture.icc), ("EXIF", picture.exif), ("XMP", picture.xmp)) if b]
+    held = {EXIF: ("EXIF", picture.exif), XMP: ("XMP", picture.xmp), ICC: ("ICC profile", picture.icc)}
+    kept = held if form.extension == ".tiff" else beside(form, picture, picture.exif)
+    names = [name for kind, (name, block) in held.items() if block and kind not in kept]
     if picture.dpi is not None and not form.dpi and tiff.exif_resolution(picture.exif) is None:
         names.append("resolution")
+    if form.extension != ".png" and (png.is_said(picture.color) or picture.calibration) and picture.icc is None:
+        names.append("gamma and colour space")
     notes = []
     if names:
         notes.append(f"{path.name}: {' and '.join(names)} not kept in {path.suffix}; type -o with .png to keep it")
@@ -184,6 +196,14 @@ def for_opencv(picture: Picture, form: Format) -> Pixels:
     if picture.layout == "rgb":
         return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     return np.ascontiguousarray(pixels)
+
+
+def _deep(picture: Picture) -> Picture:
+    """A gray picture with alpha, of 8 or 16 bits."""
+    if picture.depth in (8, 16) or picture.alpha is None:
+        return picture
+    planes = tuple(_sixteen(plane, picture.peak) for plane in picture.planes)
+    return replace(picture, planes=planes, alpha=_sixteen(picture.alpha, picture.peak), depth=16)
 
 
 def _sixteen(plane: Pixels, peak: int) -> Pixels:

@@ -208,7 +208,6 @@ def display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
 def side_data(frame: VideoFrame, name: str) -> bytes | None:
     """The raw side data block `name` (as in av.sidedata.Type) of a frame, or None."""
     try:
-        blocks = cast(Any, frame.side_data)
-        return next((bytes(block) for block in blocks if block.type.name == name), None)
-    except (KeyError, ValueError, FFmpegError):  # a type that this PyAV has no name for
+        return bytes(cast(Any, frame.side_data)[name])
+    except (KeyError, ValueError, FFmpegError):  # none of it, or a type that this PyAV has no name for
         return None

@@ -2,16 +2,15 @@
 
 import re
 import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from srdeploy.errors import InputError
-from srdeploy.media import tiff
+from srdeploy.media import jxl, png, tiff
+from srdeploy.picture import ColorTags
 
 _PNM = re.compile(rb"P[1-6Ff](?:\s|#[^\n]*\n)+(\d{1,20})(?:\s|#[^\n]*\n)+(\d{1,20})")
 _PAM = re.compile(rb"P7\s(?:(?!ENDHDR).)*?WIDTH\s+(\d{1,20})\s+HEIGHT\s+(\d{1,20})", re.DOTALL)
-_PNG_XMP = b"XML:com.adobe.xmp\0"
 _JPEG_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
 
@@ -43,6 +42,8 @@ def claimed_size(data: bytes, kind: str) -> tuple[int, int] | None:
             return page_size((tiff.pages(data, 1) or [{}])[0])
         if kind == "webp":
             return _webp_size(data)
+        if kind == "jxl" and (head := jxl.head_of(data)):
+            return head.width, head.height
         if kind in ("avif", "heif"):  # of several items the largest
             sizes = (struct.unpack_from(">II", data, found.end() + 4) for found in re.finditer(b"ispe", data))
             return max(sizes, key=lambda size: size[0] * size[1], default=None)
@@ -66,62 +67,28 @@ def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def is_cut_png(data: bytes) -> bool:
-    """Whether a chunk of a PNG says that it is longer than the file. OpenCV takes memory for it before it looks."""
-    at = 8
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        if data[at + 4 : at + 8] == b"IEND":
-            return False
-        at += 12 + length
-    return True
-
-
-def is_gray_png(data: bytes) -> bool:
-    """Whether a PNG's colour type is gray with alpha, which OpenCV gives as four channels."""
-    return len(data) > 25 and data[25] == 4
-
-
 def has_bmp_alpha(data: bytes) -> bool:
     """Whether a BMP's head (version 3 with masks, 4 or 5) gives a mask to alpha."""
     return len(data) >= 70 and data[14] >= 56 and any(data[66:70])
 
 
-def png_xmp(data: bytes) -> bytes | None:
-    """The XMP packet of a PNG: an uncompressed iTXt chunk before the pixels or after (XMP part 3, 1.1.5)."""
-    at = data.find(b"iTXt" + _PNG_XMP)
-    if at < 4:
+def color(data: bytes, kind: str) -> ColorTags:
+    """The code points of PNG's cICP, and of the colr box of AVIF and HEIF (ISO 23008-12, 6.5.5)."""
+    if kind == "png":
+        return png.color(data)
+    at = data.find(b"colrnclx") if kind in ("avif", "heif") else -1
+    if not 0 <= at <= len(data) - 14:
+        return ColorTags()
+    primaries, transfer, matrix = struct.unpack_from(">HHH", data, at + 8)
+    return ColorTags(matrix, primaries, transfer, full_range=True)  # once it is RGB
+
+
+def bmp_profile(data: bytes) -> bytes | None:
+    """The ICC profile inside a BMP of version 5 whose colour space is PROFILE_EMBEDDED."""
+    if len(data) < 138 or data[14] != 124 or data[70:74] != b"DEBM":
         return None
-    (length,) = struct.unpack_from(">I", data, at - 4)
-    body = data[at + 4 + len(_PNG_XMP) : at + 4 + length]
-    # Two bytes for the compression, then a language tag and a translated keyword, each ended by a NUL.
-    if body[:1] != b"\0" or body[2:].count(b"\0") < 2:
-        return None
-    return body[2:].split(b"\0", 2)[2]
-
-
-def with_png_xmp(data: bytes, xmp: bytes) -> bytes:
-    """A PNG with the XMP packet after its first chunk, IHDR."""
-    return with_png_chunk(data, b"iTXt", _PNG_XMP + b"\0\0\0\0" + xmp)
-
-
-def with_png_chunk(data: bytes, name: bytes, body: bytes) -> bytes:
-    """A PNG with one more chunk after its first, IHDR."""
-    check = struct.pack(">I", zlib.crc32(name + body))
-    return data[:33] + struct.pack(">I", len(body)) + name + body + check + data[33:]
-
-
-def _png_chunk(data: bytes, name: bytes) -> int | None:
-    """Where the body of the first chunk of that name before the pixels stands."""
-    at = 8
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        if data[at + 4 : at + 8] == name:
-            return at + 8
-        if data[at + 4 : at + 8] in (b"IDAT", b"IEND"):
-            return None
-        at += 12 + length
-    return None
+    at, length = struct.unpack_from("<II", data, 126)
+    return data[14 + at : 14 + at + length] or None
 
 
 def jpeg_components(data: bytes) -> int:
@@ -144,8 +111,8 @@ def avif_depth(data: bytes) -> int:
 def dpi(data: bytes, kind: str, exif: bytes | None) -> tuple[float, float] | None:
     """Pixels for one inch, across and down, as the file or its EXIF says; None where neither does."""
     try:
-        if kind == "png" and (at := _png_chunk(data, b"pHYs")) is not None:
-            across, down, unit = struct.unpack_from(">IIB", data, at)
+        if kind == "png" and (body := png.chunk(data, b"pHYs")) is not None:
+            across, down, unit = struct.unpack(">IIB", body)
             if unit == 1 and across and down:
                 return across * 0.0254, down * 0.0254
         elif kind == "jpeg" and data[6:11] == b"JFIF\0":
@@ -166,8 +133,7 @@ def with_dpi(data: bytes, kind: str, dpi: tuple[float, float]) -> bytes:
     """The file with its resolution in its own head; kind: png, jpeg (with a JFIF head) or bmp."""
     across, down = dpi
     if kind == "png":
-        chunk = struct.pack(">IIB", round(across / 0.0254), round(down / 0.0254), 1)
-        return with_png_chunk(data, b"pHYs", chunk)
+        return png.with_chunk(data, b"pHYs", struct.pack(">IIB", round(across / 0.0254), round(down / 0.0254), 1))
     if kind == "jpeg":
         return data[:13] + struct.pack(">BHH", 1, *(min(65535, round(n)) for n in dpi)) + data[18:]
     return data[:38] + struct.pack("<ii", *(round(n / 0.0254) for n in dpi)) + data[46:]

@@ -29,6 +29,9 @@ _OWN = {
     "pfm": (".pfm",),
 }
 
+ANIMATIONS = frozenset({"apng", "awebp", "aavif"})
+"""Kinds of animated pictures; a GIF is one where a picture is made of it, and else a video."""
+
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"\xff\xd8\xff", "jpeg"),
@@ -47,9 +50,10 @@ _MAGIC = (
     (b"P7\n", "pam"),
 )
 
-_STILL_BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heif", b"heix": "heif", b"mif1": "heif", b"msf1": "heif"}
+_STILL_BRANDS = {b"avif": "avif", b"avis": "aavif", b"heic": "heif", b"heix": "heif", b"mif1": "heif", b"msf1": "heif"}
 
 _HEAD = 4096
+_LARGEST_HEAD = 64 << 20
 
 
 def read_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -63,7 +67,8 @@ def read_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
 
 
 def sniff(path: Path) -> str:
-    """The kind of a file: png, jpeg, webp, bmp, tiff, avif, pnm, gif (one picture), apng, awebp (animated), or video.
+    """The kind of a file: png, jpeg, webp, bmp, tiff, avif, pnm, gif (one picture), apng, awebp, aavif (animated), or
+    video.
 
     Animated GIF is "video". Raises InputError when the file is missing, empty, a folder or text.
     """
@@ -71,17 +76,23 @@ def sniff(path: Path) -> str:
     kind = kind_of(head)
     if kind == "text":
         raise InputError(f"{path} is a text file, not a picture or a video, whatever its name says; type another")
+    if kind == "png" and _opens_png(head) is None:  # large blocks stand before what makes it an animation
+        return "apng" if _opens_png(_read(path, _LARGEST_HEAD)) == b"acTL" else "png"
     if kind == "gif":
         return "video" if _is_animated_gif(read_bytes(path)) else "gif"
     return kind
+
+
+def is_gif(path: Path) -> bool:
+    """Whether a file is a GIF, of one image or of several. Raises InputError as `sniff` does."""
+    return kind_of(_read(path, _HEAD)) == "gif"
 
 
 def kind_of(head: bytes) -> str:
     """The kind of a file by its first bytes (some thousand); "video" for all that is neither picture nor text."""
     for magic, kind in _MAGIC:
         if head.startswith(magic):
-            # The chunk that makes a PNG an animation stands before its pixels.
-            return "apng" if kind == "png" and b"acTL" in head.partition(b"IDAT")[0] else kind
+            return "apng" if kind == "png" and _opens_png(head) == b"acTL" else kind
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         # The flag of animation in the extended head (RFC 9649, 2.7).
         return "awebp" if head[12:16] == b"VP8X" and len(head) > 20 and head[20] & 2 else "webp"
@@ -135,8 +146,8 @@ def result_suffix(path: Path) -> str:
         kind = sniff(path)
     except InputError:
         return path.suffix
-    if kind in ("apng", "awebp"):
-        return path.suffix if suffix == {"apng": ".png", "awebp": ".webp"}[kind] else ".png"
+    if kind in ANIMATIONS:
+        return path.suffix if suffix == {"apng": ".png", "awebp": ".webp"}.get(kind) else ".png"
     if kind != "video":
         return path.suffix if suffix in (".png", ".tif", ".tiff") or suffix in _OWN.get(kind, ()) else ".png"
     if suffix in VIDEO_SUFFIXES:
@@ -175,6 +186,17 @@ def _is_text(head: bytes) -> bool:
     except UnicodeDecodeError as error:
         return error.start >= len(head) - 3 and len(head) == _HEAD
     return True
+
+
+def _opens_png(data: bytes) -> bytes | None:
+    """acTL, which makes a PNG an animation, or IDAT, its pixels: which of the two comes first; None for neither."""
+    at = 8
+    while at + 8 <= len(data):
+        name = data[at + 4 : at + 8]
+        if name in (b"acTL", b"IDAT"):
+            return name
+        at += 12 + int.from_bytes(data[at : at + 4])
+    return None
 
 
 def _is_animated_gif(data: bytes) -> bool:

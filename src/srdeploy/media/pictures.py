@@ -16,6 +16,7 @@ from srdeploy.media.decode import decode, page_count
 from srdeploy.media.direct import tiff_page, write_to
 from srdeploy.media.encode import format_of, lost, takes_icc
 from srdeploy.media.kinds import read_bytes
+from srdeploy.media.tiff import MOST_PAGES
 from srdeploy.picture import Frame, Picture, Pixels, check_picture, picture_of
 from srdeploy.shortage import shortage_said
 
@@ -80,6 +81,8 @@ class PictureReader:
         self.notes: list[str] = []
         self.picture = decode(path, self._data, max_pixels, self.notes)
         self.pages = page_count(self._data)
+        if self.pages > MOST_PAGES:
+            raise InputError(f"{path} has more than {MOST_PAGES} pages; split it first: tiffsplit {path.name}")
         self.frames: int | None = self.pages
         self.width, self.height, self.depth = self.picture.width, self.picture.height, self.picture.depth
 

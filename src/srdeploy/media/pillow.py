@@ -1,4 +1,4 @@
-"""What OpenCV does not read, by Pillow: CMYK and Lab by profile, GIF, HEIF, JPEG XL; and AVIF's metadata."""
+"""What OpenCV does not read, by Pillow: CMYK and Lab by profile, GIF, HEIF; and what stands beside AVIF and JPEG XL."""
 
 import io
 import threading
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from srdeploy.errors import InputError
+from srdeploy.errors import InputError, MissingExtra
 from srdeploy.extras import require
 from srdeploy.media import headers
 from srdeploy.media.quiet import captured_stderr
+from srdeploy.media.samples import in_two, scaled
 from srdeploy.picture import Picture, Pixels
 from srdeploy.shortage import is_shortage
 
@@ -25,20 +26,18 @@ _LOCK = threading.Lock()
 
 def decode(path: Path, data: bytes, kind: str, max_pixels: int, notes: list[str], page: int = 0) -> Picture:
     """One picture of the file's bytes, not yet turned as its EXIF says. Raises InputError, and MissingExtra for HEIF
-    and JPEG XL without their libraries."""
+    without its library."""
     if kind == "heif":
-        return _heif(path, data, max_pixels)
-    if kind == "jxl":
-        require("pillow_jxl", "pictures")
+        return _heif(path, data, max_pixels, notes)
     with opened(path, data, kind) as image:
         headers.check_size(path, image.width, image.height, max_pixels)
         if page:
             image.seek(page)
-        deep = kind == "jp2" and image.mode in ("RGB", "RGBA") and _jp2_depth(data) > 8
-        if deep:
-            notes.append(f"{path.name} has more than 8 bits; 8 are read")
-        image.load()
         info = dict(image.info)
+        deep = _deep_jp2(path, data, image, notes) if kind == "jp2" else None
+        if deep is not None:
+            return _beside(deep, info)
+        image.load()
         if image.mode in ("CMYK", "LAB", "YCbCr"):
             image = _rgb(image, info.pop("icc_profile", None), path, notes)
         if image.mode == "RGBX" and kind == "tiff":
@@ -58,6 +57,14 @@ def with_avif_metadata(path: Path, data: bytes, picture: Picture) -> Picture:
     """The picture with the ICC profile, EXIF (its turn and mirror included) and XMP of the AVIF file."""
     with opened(path, data, "avif") as image:
         return _beside(picture, image.info)
+
+
+def jxl_profile(path: Path, data: bytes) -> bytes | None:
+    """The ICC profile of a JPEG XL's pixels. Raises InputError, and MissingExtra without the library."""
+    require("pillow_jxl", "pictures")
+    with opened(path, data, "jxl") as image:
+        profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) else None
 
 
 @contextmanager
@@ -145,7 +152,7 @@ def _rgb(image: Any, profile: bytes | None, path: Path, notes: list[str]) -> Any
     )
 
 
-def _heif(path: Path, data: bytes, max_pixels: int) -> Picture:
+def _heif(path: Path, data: bytes, max_pixels: int, notes: list[str]) -> Picture:
     """HEIF by libheif, which turns it upright itself. More than 8 bits come as 16."""
     library: Any = require("pillow_heif", "pictures")
     try:
@@ -153,6 +160,8 @@ def _heif(path: Path, data: bytes, max_pixels: int) -> Picture:
         headers.check_size(path, found.size[0], found.size[1], max_pixels)
         pixels = np.asarray(found)
         info = dict(found.info)
+        if len(found) > 1:
+            notes.append(f"{path.name} holds {len(found)} pictures; the one that it calls its primary is read")
     except InputError:
         raise
     except Exception as error:
@@ -172,6 +181,22 @@ def _beside(picture: Picture, info: dict[str, Any]) -> Picture:
         exif=exif.removeprefix(b"Exif\0\0") or None if isinstance(exif, bytes) else None,
         xmp=xmp.rstrip(b"\0") or None if isinstance(xmp, bytes) else None,
     )
+
+
+def _deep_jp2(path: Path, data: bytes, image: Any, notes: list[str]) -> Picture | None:
+    """JPEG 2000 in colour with more than 8 bits, of which Pillow gives 8, by imagecodecs; None for others."""
+    depth = _jp2_depth(data)
+    if depth <= 8 or image.mode not in ("RGB", "RGBA"):
+        return None
+    sycc = b"colr\x01\0\0\0\0\0\x12" in data  # EnumCS 18 (ISO 15444-1, I.5.3.3): YCC, which comes unconverted
+    with suppress(MissingExtra):
+        library: Any = require("imagecodecs", "pictures")
+        pixels: Pixels = library.jpeg2k_decode(data, numthreads=1)
+        if pixels.shape == (image.height, image.width, len(image.mode)) and pixels.dtype == np.uint16 and not sycc:
+            rgb, alpha = in_two(pixels if depth == 16 else scaled(pixels, (1 << depth) - 1, 65535))
+            return Picture("rgb", (rgb,), 16, alpha=alpha)
+    notes.append(f"{path.name} has more than 8 bits; 8 are read")
+    return None
 
 
 def _jp2_depth(data: bytes) -> int:

@@ -20,7 +20,7 @@ from srdeploy.media.video_reader import VideoReader
 
 # Written by the muxer itself, or true of the source's bytes only.
 _CONTAINER_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
-_VIDEO_KEYS = ("encoder", "bps", "duration", "number_of_", "_statistics", "vendor_id")
+_VIDEO_KEYS = ("encoder", "bps", "duration", "number_of_", "_statistics", "vendor_id", "alpha_mode")
 
 # What a file in the style of iTunes has names for; other keys need QuickTime's own metadata.
 _ITUNES_KEYS = frozenset((

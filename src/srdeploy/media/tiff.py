@@ -15,6 +15,10 @@ ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 XMP, ICC, EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY = 700, 34675, 0x8769, 0x8825, 0xA005
 PIXELS_ACROSS, PIXELS_DOWN = 0xA002, 0xA003
 
+_SUB_DIRECTORIES, _DNG_VERSION = 330, 50706
+
+MOST_PAGES = 1000
+
 _NESTED = frozenset({EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY})
 # Of a TIFF's first directory, what describes the picture and not how its pixels are laid out.
 _DESCRIBING = frozenset(
@@ -65,7 +69,14 @@ def numbers(directory: Directory, tag: int) -> tuple[int, ...]:
     return entry.numbers if isinstance(entry, Entry) else ()
 
 
-def pages(data: Bytes, most: int = 1000) -> list[Directory]:
+def is_raw(data: Bytes, page: Directory) -> bool:
+    """Whether a file that begins with this page is what a camera's sensor gave: a DNG, a CR2, or a preview before the
+    directories of others (SubIFDs of a reduced picture, TIFF/EP)."""
+    reduced = numbers(page, 254)[:1] == (1,)
+    return _DNG_VERSION in page or data[8:11] == b"CR\2" or (reduced and _SUB_DIRECTORIES in page)
+
+
+def pages(data: Bytes, most: int = MOST_PAGES) -> list[Directory]:
     """The directories of a TIFF's pages, at most `most`. What is damaged is left out, never an error."""
     form = _Form.of(data)
     found: list[Directory] = []

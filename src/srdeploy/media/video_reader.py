@@ -111,8 +111,9 @@ class VideoReader:
         self.form = pixel_format(first.format.name, self.path)
         self.depth = self.form.depth
         self.color: ColorTags = color_of(first, chroma_location(stream))
-        self.rate: Fraction | None = stream.average_rate or stream.guessed_rate
-        self.sample_aspect_ratio: Fraction | None = stream.sample_aspect_ratio or None
+        # PyAV 19 has rationals of its own, which do less.
+        self.rate: Fraction | None = Fraction(stream.average_rate or stream.guessed_rate or 0) or None
+        self.sample_aspect_ratio: Fraction | None = Fraction(stream.sample_aspect_ratio or 0) or None
         self.display_matrix = display_matrix(first)
         self.mastering_display = side_data(first, "MASTERING_DISPLAY_METADATA")
         self.content_light = side_data(first, "CONTENT_LIGHT_LEVEL")
@@ -125,7 +126,10 @@ class VideoReader:
         self.seconds: float | None = None if length is None else float(length)
         self.frames = self._expected()
         if drops_alpha(first.format.name) and not is_opaque(first):
-            self.notes.append(f"the alpha channel of {self.path.name} ({first.format.name}) is not kept")
+            kept = "; type -o with .png or .webp to keep it" if self.format_names & {"gif", "apng"} else ""
+            self.notes.append(f"the alpha channel of {self.path.name} ({first.format.name}) is not kept{kept}")
+        if stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) == "1":  # beside VP8's or VP9's picture
+            self.notes.append(f"the alpha channel of {self.path.name} (alpha_mode 1) is not kept")
 
     def go_on(self, begun: int, pts: int) -> None:
         """Give only the frames after the first `begun`, of which the last is shown at `pts`; before any is taken.

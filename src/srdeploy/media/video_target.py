@@ -12,6 +12,7 @@ from av.error import FFmpegError
 from srdeploy.errors import OutputError
 from srdeploy.media.base import EncodeOptions, one_line
 from srdeploy.media.colour import assumed_matrix, gray_to_yuv, rgb_to_yuv
+from srdeploy.media.containers import ANY_TAGS
 from srdeploy.media.encoders import choose_encoder, hdr_parameters
 from srdeploy.media.frames import frame_from_picture
 from srdeploy.media.limits import steady_rate
@@ -110,7 +111,7 @@ class VideoTarget:
             # Without it every file of Matroska's has a random number in it.
             options={"fflags": "+bitexact"},
             container_options=copy.container_options(),
-            metadata_errors="surrogateescape",
+            **ANY_TAGS,
         )
         try:
             video = copy.add_streams(container, lambda: self._add_video(container))

@@ -91,10 +91,7 @@ def open_upscaler(
         exact = path if session.spec.precision == "fp32" else _fp32_beside(path, session.spec)
         return None if exact is None else open_session(exact, "auto", session.device, threads)
 
-    upscaler = Upscaler(session, tile, overlap, deep, fp32)
-    if choice.why:
-        upscaler.log.say(choice.why)
-    return upscaler
+    return Upscaler(session, tile, overlap, deep, fp32, choice.why)
 
 
 def stream(

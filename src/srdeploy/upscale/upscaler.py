@@ -35,6 +35,7 @@ class Upscaler:
     result. When memory runs out all the same, tiles are halved.
     deep: opens the float file of the same model, for pictures of more than 8 bits; it is called once, when needed.
     fp32: opens the fp32 file of the same model; results that are black or no numbers are computed again by it.
+    why: what a person is told once the session has enlarged something; pictures of more than 8 bits may go elsewhere.
 
     Luma networks enlarge luma; chroma follows by bicubic (Keys 1981, a = -0.5) at its own siting. RGB
     networks get RGB. Alpha follows by bicubic. Several threads may call one upscaler.
@@ -47,6 +48,7 @@ class Upscaler:
         overlap: int | None = None,
         deep: Callable[[], Session] | None = None,
         fp32: Callable[[], Session | None] | None = None,
+        why: str = "",
     ) -> None:
         check_is("session", session, Session, "a Session (srdeploy.open makes one of a name)")
         spec = session.spec
@@ -63,6 +65,7 @@ class Upscaler:
         self._expected: set[tuple[int, int]] = set()
         self._network = Tiled(session, tile, self._halo, self._fp32, self.log)
         self._deep_network: Tiled | None = None
+        self._why, self._why_deep = why, bool(why)
 
     def __call__(self, picture: Kind) -> Kind:
         """Enlarge a Picture, a Frame, or an array of uint8 or uint16: (H, W) or (H, W, 3) RGB; its like comes back.
@@ -123,6 +126,7 @@ class Upscaler:
         check_picture(picture, "an upscaler")
         picture = with_colour_under_alpha(picture)
         network = self._network_for(picture.depth)
+        self._tell(network.session, picture.depth)
         try:
             by = self._by_rgb if self.session.spec.channels == 3 else self._by_luma
             result = by(network, picture)
@@ -136,6 +140,16 @@ class Upscaler:
             raise OutOfMemory(
                 f"there is not enough memory for a result of {width}x{height}; close other programs, or cut the picture"
             ) from None
+
+    def _tell(self, session: Session, depth: int) -> None:
+        """Say, the first time of each, which session was chosen and why, as far as there was a choice."""
+        if self._why and session is self.session:
+            self.log.say(self._why)
+            self._why = ""
+        elif self._why_deep and session is not self.session and session.arithmetic != self.session.arithmetic:
+            ours, theirs = self.session.arithmetic, session.arithmetic
+            self.log.say(f"{depth}-bit pixels are computed in {theirs} on {session.backend}: {ours} files take 8 bits")
+            self._why_deep = False
 
     def _network_for(self, depth: int) -> Tiled:
         if depth == 8 or self.session.spec.pixels == "float":
