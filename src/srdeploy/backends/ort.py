@@ -1,4 +1,4 @@
-"""ONNX Runtime: with ort_devices and ort_graph, which runs any graph, the only door to `onnxruntime`."""
+"""Sessions of ONNX Runtime; ort_devices has what is installed, ort_graph runs any graph, not only a model of ours."""
 
 from collections.abc import Sequence, Set
 from pathlib import Path
