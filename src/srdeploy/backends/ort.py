@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence, Set
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from srdeploy.backends import ort_cuda
 from srdeploy.backends.base import Session
 from srdeploy.backends.cpu import cores
+from srdeploy.backends.ended import ended_after
 from srdeploy.backends.gpus import nvidia_gpus
 from srdeploy.backends.onnxfile import read_model
 from srdeploy.backends.ort_gpu import CUDA, TENSORRT, GpuRunner, cuda_settings, run_options
@@ -138,9 +138,9 @@ def open_graph(model: bytes, threads: int | None = None, integers: bool = True, 
     """Any ONNX model as a function from named arrays to named arrays, on the CPU.
 
     integers False: what stands between a Dequantize- and a QuantizeLinear is computed in float, which the CPU provider
-    does several times faster than in integers where both factors are signed.
-    The function may be called from several threads. Raises ModelError when the model does not load, and the
-    function does when it does not run.
+    does several times faster than in integers where both factors are signed. seconds: what one run may take.
+    The function may be called from several threads. Raises ModelError when the model does not load, and the function
+    when it does not run, OutOfMemory, and NoSuchNetwork when it takes too long.
     """
     # One of many, when a graph is run node by node: each would hold on to the memory of its largest run.
     session = _open(model, "the graph", "cpu", threads, keep_memory=False, integers=integers)
@@ -148,21 +148,15 @@ def open_graph(model: bytes, threads: int | None = None, integers: bool = True, 
 
     def run(feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
         options = onnxruntime().RunOptions()
-        end = Timer(seconds or 0, setattr, (options, "terminate", True)) if seconds else None
-        if end:
-            end.daemon = True
-            end.start()
         try:
-            return dict(zip(names, session.run(names, dict(feeds), options), strict=True))
+            with ended_after(seconds, options):
+                return dict(zip(names, session.run(names, dict(feeds), options), strict=True))
         except _failures() as error:
             if options.terminate:
                 raise NoSuchNetwork(f"the graph ran for more than {seconds:g} seconds and was ended") from None
             if _out_of_memory(error):
                 raise OutOfMemory(f"the graph ran out of memory: {one_line(error)}") from None
             raise ModelError(f"the graph failed: {one_line(error)}") from None
-        finally:
-            if end:
-                end.cancel()
 
     return run
 
