@@ -276,6 +276,8 @@ def _without_rare(apart: Array) -> Array:
     """The differences (N, C, H, W), in each channel none beyond what all but RARE of them keep to."""
     if apart.ndim != 4:
         return apart
+    if apart[:, 0].size * RARE < 1:  # means over the picture: one alone may lie outside the range
+        return np.zeros_like(apart)
     sizes = np.abs(apart)
     return np.asarray(np.minimum(sizes, np.quantile(sizes, 1 - RARE, axis=(0, 2, 3), keepdims=True)))
 

@@ -150,8 +150,10 @@ def _hash(pictures: Mapping[str, Pixels]) -> str:
 
 
 def _around(place: Place, pictures: Mapping[str, Pixels], spec: ModelSpec) -> Pixels:
-    """The input pixels around a sample of the result, (1, h, w, C)."""
+    """The input pixels around a sample of the result, (1, h, w, C); all of them when the network takes all together."""
     pixels = pictures[place.picture]
+    if spec.halo is None:
+        return pixels[None]
     for axis, middle in enumerate((place.y // spec.scale, place.x // spec.scale)):
         side = min(pixels.shape[axis], max(AROUND // spec.multiple, 1) * spec.multiple)
         first = min(max(middle - side // 2, 0), pixels.shape[axis] - side)

@@ -1,11 +1,11 @@
 """Any ONNX graph as a function of arrays, on ONNX Runtime's CPU provider: for proofs, searches and foreign files."""
 
 from collections.abc import Callable, Mapping
-from threading import Timer
 from typing import Any
 
 import numpy as np
 
+from srdeploy.backends.ended import ended_after
 from srdeploy.backends.ort import failures, one_line, open_onnx, out_of_memory
 from srdeploy.backends.ort_devices import onnxruntime
 from srdeploy.errors import ModelError, NoSuchNetwork, OutOfMemory
@@ -17,9 +17,9 @@ def open_graph(model: bytes, threads: int | None = None, integers: bool = True, 
     """Any ONNX model as a function from named arrays to named arrays, on the CPU.
 
     integers False: what stands between a Dequantize- and a QuantizeLinear is computed in float, which the CPU provider
-    does several times faster than in integers where both factors are signed.
-    The function may be called from several threads. Raises ModelError when the model does not load, and the
-    function does when it does not run.
+    does several times faster than in integers where both factors are signed. seconds: what one run may take.
+    The function may be called from several threads. Raises ModelError when the model does not load, and the function
+    when it does not run, OutOfMemory, and NoSuchNetwork when it takes too long.
     """
     # One of many, when a graph is run node by node: each would hold on to the memory of its largest run.
     session = open_onnx(model, "the graph", "cpu", threads, keep_memory=False, integers=integers)
@@ -27,21 +27,15 @@ def open_graph(model: bytes, threads: int | None = None, integers: bool = True, 
 
     def run(feeds: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
         options = onnxruntime().RunOptions()
-        end = Timer(seconds or 0, setattr, (options, "terminate", True)) if seconds else None
-        if end:
-            end.daemon = True
-            end.start()
         try:
-            return dict(zip(names, session.run(names, dict(feeds), options), strict=True))
+            with ended_after(seconds, options):
+                return dict(zip(names, session.run(names, dict(feeds), options), strict=True))
         except failures() as error:
             if options.terminate:
                 raise NoSuchNetwork(f"the graph ran for more than {seconds:g} seconds and was ended") from None
             if out_of_memory(error):
                 raise OutOfMemory(f"the graph ran out of memory: {one_line(error)}") from None
             raise ModelError(f"the graph failed: {one_line(error)}") from None
-        finally:
-            if end:
-                end.cancel()
 
     return run
 
