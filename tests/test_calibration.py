@@ -52,3 +52,10 @@ def test_what_is_too_small_or_missing_says_what_to_type(tmp_path: Path) -> None:
 
 def test_those_that_ship_are_the_default() -> None:
     assert len(calibration_pairs(None, 1, 2, 1)) == 3
+
+
+def test_pictures_for_a_network_of_one_size_have_it(tmp_path: Path, levels: np.ndarray) -> None:
+    _write(tmp_path / "larger.png", levels)
+    _write(tmp_path / "smaller.png", levels[:40, :70])
+    for low, truth in calibration_pairs(tmp_path, 1, 2, 1, size=(24, 64)):
+        assert (low.shape, truth.shape) == ((24, 64, 1), (48, 128, 1))

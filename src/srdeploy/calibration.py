@@ -23,11 +23,15 @@ LEAST_SIDE = 16
 """Smaller results of making a picture smaller are not used."""
 
 
-def calibration_pairs(folder: Path | None, channels: int, scale: int, multiple: int) -> list[Pair]:
+def calibration_pairs(
+    folder: Path | None, channels: int, scale: int, multiple: int, size: tuple[int, int] | None = None
+) -> list[Pair]:
     """Pairs from PICTURES pictures of a folder, or from those that ship when it is None.
 
     As in training and evaluation the picture is made smaller in RGB by MATLAB's bicubic; for channels 1 luma is then
     taken of both, full-range BT.601, as `srdeploy run` takes it. Gray pictures are luma as they are.
+    size: the only height and width that the network takes; the middle of each picture is then cut to it, and a smaller
+    one is mirrored until it fits.
     Raises InputError when there is no such folder, no picture in it, or none that is large enough.
     """
     paths = zoo.parity_pictures() if folder is None else _pictures_in(folder)
@@ -35,9 +39,13 @@ def calibration_pairs(folder: Path | None, channels: int, scale: int, multiple: 
         paths = [paths[i * len(paths) // PICTURES] for i in range(PICTURES)]
     found = []
     for path in paths:
-        truth = modcrop(_middle(_eight_bits(read_picture(path))), scale * multiple)
+        pixels = _eight_bits(read_picture(path))
+        if size is None:
+            truth = modcrop(_middle(pixels), scale * multiple)
+        else:
+            truth = _exactly(pixels, size[0] * scale, size[1] * scale)
         height, width = truth.shape[0] // scale, truth.shape[1] // scale
-        if min(height, width) >= LEAST_SIDE:
+        if min(height, width) >= LEAST_SIDE or size is not None:
             low = imresize_uint8(truth, height, width)
             found.append((_in_channels(low, channels), _in_channels(truth, channels)))
     if not found:
@@ -63,6 +71,13 @@ def _eight_bits(picture: Picture) -> Pixels:
     if picture.depth > 8:
         pixels = (pixels >> (picture.depth - 8)).astype(np.uint8)
     return pixels[:, :, None] if picture.layout == "gray" else pixels
+
+
+def _exactly(pixels: Pixels, height: int, width: int) -> Pixels:
+    missing = [(0, max(0, need - side)) for need, side in zip((height, width), pixels.shape[:2], strict=True)]
+    pixels = np.pad(pixels, [*missing, (0, 0)], mode="symmetric")
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
 
 
 def _middle(pixels: Pixels) -> Pixels:

@@ -246,7 +246,7 @@ def _with_losses(file: ExportedFile, data: Path | None) -> ExportedFile:
         return file
     facts = file.spec
     try:
-        pairs = calibration_pairs(data, facts.channels, facts.scale, facts.multiple)
+        pairs = calibration_pairs(data, facts.channels, facts.scale, facts.multiple, facts.size)
     except InputError:  # pictures that are enough for the proof, and too small to be made smaller
         return file
     spec = replace(facts, quality_loss_db=engine_losses(file.path, pairs))

@@ -74,7 +74,7 @@ def quantize(
     names = [name for name in every if name not in floats]
     if not names:
         raise ModelError(f"{facts.name} has no convolution but those that take pixels, which stay float; type --fp16")
-    trial = Trial(graph, facts.scale, facts.multiple, pairs, extremes, form)
+    trial = Trial(graph, facts.scale, facts.multiple, pairs, extremes, form, facts.size)
 
     def measured(method: str, parts: Parts, kept: tuple[str, ...] = ()) -> Quantized:
         model, loss = trial.quantized(method, parts, kept)

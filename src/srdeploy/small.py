@@ -33,7 +33,7 @@ def small_of(
     """
     found, notes = ({}, []) if calibrate is not None else _shipped(facts)
     left = [form for form in (UNSIGNED, SIGNED) if form.kind not in found]
-    pairs = calibration_pairs(calibrate, facts.channels, facts.scale, facts.multiple) if left else []
+    pairs = calibration_pairs(calibrate, facts.channels, facts.scale, facts.multiple, facts.size) if left else []
     if left and calibrate is None:
         notes.append(
             f"int8 is fitted to the {len(pairs)} pictures that ship; for your own type --calibrate and their folder"

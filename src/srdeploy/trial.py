@@ -81,14 +81,16 @@ class Trial:
         pairs: list[Pair],
         extremes: list[Pixels],
         form: Form = UNSIGNED,
+        size: tuple[int, int] | None = None,
     ) -> None:
+        """size: the only height and width that the network takes, which all pictures then have."""
         self.scale, self.pairs, self.form = scale, pairs, form
         lows = [low for low, _ in pairs] + extremes
         self.fp32 = self._psnr(wrap_pixels(graph))
         _, self.peaks = _values(graph, lows)
         self.graph = equalized(graph, self.peaks)
         self.seen, _ = _values(self.graph, lows)
-        self.fitted = _middles([low for low, _ in pairs], multiple)
+        self.fitted = _middles([low for low, _ in pairs], multiple, size)
 
     def quantized(self, method: str, parts: Parts, kept: tuple[str, ...] = ()) -> tuple[Model, float]:
         """The int8 graph with ranges by this method, channels in these parts and these convolutions in float, and the
@@ -200,10 +202,10 @@ def _moments(given: Values, exact: Values, kernel: tuple[int, int]) -> Moments:
     return moments
 
 
-def _middles(lows: list[Pixels], multiple: int) -> Pixels:
-    """The middle of each picture, all of one size, a multiple of `multiple`: (N, h, w, C)."""
+def _middles(lows: list[Pixels], multiple: int, size: tuple[int, int] | None) -> Pixels:
+    """The middle of each picture, all of `size`, or of one size, a multiple of `multiple`: (N, h, w, C)."""
     side = max(multiple, SIDE // multiple * multiple)
-    height, width = (min(side, *(low.shape[axis] for low in lows)) for axis in (0, 1))
+    height, width = size or (min(side, *(low.shape[axis] for low in lows)) for axis in (0, 1))
     tops = [(low.shape[0] - height) // 2 for low in lows]
     lefts = [(low.shape[1] - width) // 2 for low in lows]
     return np.stack([low[y : y + height, x : x + width] for low, y, x in zip(lows, tops, lefts, strict=True)])

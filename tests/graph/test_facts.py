@@ -86,6 +86,7 @@ def table() -> list[str]:
 BY_HAND = {
     "srresnet": 4 + 16 * 2 + 1 + 1 + 2,  # 9x9, blocks, 3x3, 3x3 before the shuffle, 9x9 after it (4 of 3 pixels each)
     "attention-48x6": 1 + 6 * 3 + 2,
+    "attention-64x6": 1 + 6 * 3 + 2,
 }
 """Networks so deep, with skips, that a far pixel's share is lost to the rounding of float32 and cannot be seen."""
 

@@ -285,6 +285,18 @@ def test_decoders_stay_quiet_and_others_are_heard(tmp_path: Path) -> None:
     assert done.stderr == "heard\n"
 
 
+def test_a_last_line_is_not_lost_in_what_another_thread_captures() -> None:
+    program = (
+        "import os, threading, time\nfrom srdeploy.cli.answer import note\n"
+        "from srdeploy.media.quiet import captured_stderr\nbegun = threading.Event()\n"
+        "def work():\n    with captured_stderr([]):\n        begun.set()\n        time.sleep(0.2)\n"
+        "threading.Thread(target=work).start()\nbegun.wait()\nnote('interrupted')\nos._exit(130)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 def test_same_photo_in_all_orientations(shared: Path) -> None:
     pictures = [read_picture(p) for p in sorted((shared / "data/odd/exif-orientation").glob("Landscape_*.jpg"))]
     assert len(pictures) == 8

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from srdeploy.errors import SrdeployError
+from srdeploy.media.quiet import heard
 from srdeploy.shortage import is_shortage, too_little
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -27,7 +28,8 @@ def say(text: str) -> None:
 
 def note(text: str) -> None:
     """A remark, on standard error, in one line."""
-    sys.stderr.write(f"{escaped(text)}\n")
+    with heard():
+        sys.stderr.write(f"{escaped(text)}\n")
 
 
 def error_line(text: str) -> None:

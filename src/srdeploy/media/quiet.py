@@ -8,11 +8,26 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
-_LOCK = threading.Lock()
+_LOCK = threading.RLock()
 _CHATTER = re.compile(
     r"^(\[ ?(WARN|ERROR|INFO|DEBUG|FATAL):|libpng |PNG |Corrupt JPEG|Premature end|Warning: |_?TIFF|_tiff|JPEG|x264 |"
     r"Invalid SOS|Unsupported|Bogus|Unknown Adobe|Inconsistent|Application transferred|Quantization|Huffman|\s*>|$)"
 )
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[None]:
+    """What is written on standard error meanwhile gets there, and is not turned aside with what a thread captures.
+
+    Else the last line before the process ends would be lost. A thread that hangs in a library is waited for a second.
+    """
+    ours = _LOCK.acquire(timeout=1)
+    try:
+        yield
+        sys.stderr.flush()
+    finally:
+        if ours:
+            _LOCK.release()
 
 
 @contextlib.contextmanager
