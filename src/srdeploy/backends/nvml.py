@@ -1,4 +1,4 @@
-"""NVIDIA's management library, asked directly: memory in use and energy spent by the first GPU. Untested: no GPU."""
+"""NVIDIA's management library, asked directly: memory in use and energy spent by the first GPU. Never run on a GPU."""
 
 import ctypes
 import sys

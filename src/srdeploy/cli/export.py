@@ -46,7 +46,7 @@ def export(
     ] = None,
     tensorrt: Annotated[
         bool,
-        typer.Option("--tensorrt", help="Engines of this machine's GPU too (never run: no GPU was at hand)."),
+        typer.Option("--tensorrt", help="Engines of this machine's GPU too (never run: TensorRT was not to be had)."),
     ] = False,
     sizes: Annotated[
         str, typer.Option("--sizes", help="Sizes that engines take: WxH, or least, usual and most.")
