@@ -270,7 +270,7 @@ def test_decoders_stay_quiet_and_others_are_heard(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(encoded("PNG")[:60] + b"?" + encoded("PNG")[61:])
     program = (
         "import os, sys\nfrom pathlib import Path\nfrom srdeploy.errors import InputError\n"
-        "from srdeploy.media.pictures import read_picture\nfrom srdeploy.media.quiet import captured_stderr\n"
+        "from srdeploy.media.pictures import read_picture\nfrom srdeploy.quiet import captured_stderr\n"
         "for name in sys.argv[1:]:\n    try:\n        read_picture(Path(name))\n    except InputError as e:\n"
         "        print(e)\nwith captured_stderr([]):\n    os.write(2, b'heard\\n')\n"
     )
@@ -288,7 +288,7 @@ def test_decoders_stay_quiet_and_others_are_heard(tmp_path: Path) -> None:
 def test_a_last_line_is_not_lost_in_what_another_thread_captures() -> None:
     program = (
         "import os, threading, time\nfrom srdeploy.cli.answer import note\n"
-        "from srdeploy.media.quiet import captured_stderr\nbegun = threading.Event()\n"
+        "from srdeploy.quiet import captured_stderr\nbegun = threading.Event()\n"
         "def work():\n    with captured_stderr([]):\n        begun.set()\n        time.sleep(0.2)\n"
         "threading.Thread(target=work).start()\nbegun.wait()\nnote('interrupted')\nos._exit(130)\n"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from srdeploy.errors import SrdeployError
-from srdeploy.media.quiet import heard
+from srdeploy.quiet import heard
 from srdeploy.shortage import is_shortage, too_little
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")

@@ -10,9 +10,9 @@ import numpy as np
 from srdeploy.errors import InputError
 from srdeploy.media import bitmaps, headers, jpeg, png, tiff, tiff_layout
 from srdeploy.media.kinds import kind_of
-from srdeploy.media.quiet import captured_stderr
 from srdeploy.media.samples import in_two, scaled, to_picture, unassociated
 from srdeploy.picture import Picture, Pixels
+from srdeploy.quiet import captured_stderr
 from srdeploy.shortage import is_shortage, shortage_said, too_little
 
 # OpenCV's place in its own source, before and after what it has to say.

@@ -26,9 +26,9 @@ from srdeploy.media.encode import (
     tiff_tags,
     with_resolution,
 )
-from srdeploy.media.quiet import captured_stderr
 from srdeploy.media.tiff import Bytes
 from srdeploy.picture import Picture, Pixels
+from srdeploy.quiet import captured_stderr
 from srdeploy.shortage import is_shortage
 
 _DIRECT = frozenset({".jpg", ".tiff", ".bmp"})

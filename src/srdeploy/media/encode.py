@@ -13,8 +13,8 @@ from srdeploy.errors import OutputError
 from srdeploy.media import headers, jpeg, large, png, tiff
 from srdeploy.media.decode import EXIF, ICC, XMP, reason
 from srdeploy.media.kinds import PICTURE_SUFFIXES
-from srdeploy.media.quiet import captured_stderr
 from srdeploy.picture import Picture, Pixels
+from srdeploy.quiet import captured_stderr
 from srdeploy.shortage import is_shortage, too_little
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from srdeploy.errors import InputError
 from srdeploy.extras import require
-from srdeploy.media.quiet import captured_stderr
 from srdeploy.media.samples import in_two, scaled, to_picture, unassociated
 from srdeploy.picture import Picture, Pixels
+from srdeploy.quiet import captured_stderr
 
 _SIGNATURE = b"\0\0\0\x0cJXL \r\n\x87\n"
 _MOST = 64 << 20

@@ -15,9 +15,9 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from srdeploy.errors import InputError, MissingExtra
 from srdeploy.extras import require
 from srdeploy.media import headers
-from srdeploy.media.quiet import captured_stderr
 from srdeploy.media.samples import in_two, scaled
 from srdeploy.picture import Picture, Pixels
+from srdeploy.quiet import captured_stderr
 from srdeploy.shortage import is_shortage
 
 _FORMATS = {"jpeg": "JPEG", "tiff": "TIFF", "avif": "AVIF", "jxl": "JXL", "jp2": "JPEG2000"}

@@ -12,9 +12,9 @@ import numpy as np
 from srdeploy.errors import InputError
 from srdeploy.extras import require
 from srdeploy.media import tiff
-from srdeploy.media.quiet import captured_stderr
 from srdeploy.media.tiff_layout import PALETTE, Layout
 from srdeploy.picture import Pixels
+from srdeploy.quiet import captured_stderr
 from srdeploy.shortage import is_shortage
 
 

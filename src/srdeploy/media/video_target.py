@@ -16,10 +16,10 @@ from srdeploy.media.containers import ANY_TAGS
 from srdeploy.media.encoders import choose_encoder, hdr_parameters
 from srdeploy.media.frames import frame_from_picture
 from srdeploy.media.limits import steady_rate
-from srdeploy.media.quiet import captured_stderr
 from srdeploy.media.stream_copy import StreamCopy
 from srdeploy.media.video_reader import VideoReader
 from srdeploy.picture import ColorTags, Frame, Picture
+from srdeploy.quiet import captured_stderr
 from srdeploy.shortage import is_shortage, too_little
 
 FORMATS = {
