@@ -170,13 +170,18 @@ def parity() -> str:
     return f"{table(heads, cells)}\n\n{_made_by(document, 'parity')} {where}"
 
 
+def _measured(script: str, name: str) -> tuple[dict[str, Any] | None, str]:
+    """What a script measured, None where it has not yet, and how it is typed."""
+    path = REPORTS / name
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return found, f"`python3 scripts/{script} -o benchmarks/reports/{name}`"
+
+
 def cluster() -> str:
     """What Ray costs: two workers beside two plain processes."""
-    path = REPORTS / "cluster-overhead.json"
-    command = f"`python3 scripts/measure_cluster -o benchmarks/reports/{path.name}`"
-    if not path.is_file():
+    document, command = _measured("measure_cluster", "cluster-overhead.json")
+    if document is None:
         return f"Not measured yet; {command} does."
-    document = json.loads(path.read_text(encoding="utf-8"))
     cells = [
         [
             f"{row['count']} {row['work']} for each",
@@ -194,11 +199,9 @@ def cluster() -> str:
 
 def memory() -> str:
     """What a photograph of 24 megapixels takes at its peak, and what a small address space does to it."""
-    path = REPORTS / "memory.json"
-    command = f"`python3 scripts/measure_memory -o benchmarks/reports/{path.name}`"
-    if not path.is_file():
+    document, command = _measured("measure_memory", "memory.json")
+    if document is None:
         return f"Not measured yet; {command} does."
-    document = json.loads(path.read_text(encoding="utf-8"))
     cells = [
         [row["result"], f"{row['pixels_mb']:.0f}", f"{row['peak_mb']:.0f}", f"{row['beside_mb']:.0f}"]
         for row in document["rows"]

@@ -10,7 +10,7 @@ from srdeploy.media.colour import ycbcr_from_rgb
 from srdeploy.media.kinds import PICTURE_SUFFIXES
 from srdeploy.media.pictures import read_picture
 from srdeploy.picture import Picture, Pixels
-from srdeploy.resample import imresize_uint8, modcrop
+from srdeploy.resample import imresize_uint8, middle, modcrop
 from srdeploy.trial import Pair
 
 PICTURES = 16
@@ -41,9 +41,9 @@ def calibration_pairs(
     for path in paths:
         pixels = _eight_bits(read_picture(path))
         if size is None:
-            truth = modcrop(_middle(pixels), scale * multiple)
+            truth = modcrop(middle(pixels, *(min(SIDE, side) for side in pixels.shape[:2])), scale * multiple)
         else:
-            truth = _exactly(pixels, size[0] * scale, size[1] * scale)
+            truth = middle(pixels, size[0] * scale, size[1] * scale)
         height, width = truth.shape[0] // scale, truth.shape[1] // scale
         if min(height, width) >= LEAST_SIDE or size is not None:
             low = imresize_uint8(truth, height, width)
@@ -71,18 +71,6 @@ def _eight_bits(picture: Picture) -> Pixels:
     if picture.depth > 8:
         pixels = (pixels >> (picture.depth - 8)).astype(np.uint8)
     return pixels[:, :, None] if picture.layout == "gray" else pixels
-
-
-def _exactly(pixels: Pixels, height: int, width: int) -> Pixels:
-    missing = [(0, max(0, need - side)) for need, side in zip((height, width), pixels.shape[:2], strict=True)]
-    pixels = np.pad(pixels, [*missing, (0, 0)], mode="symmetric")
-    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
-    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
-
-
-def _middle(pixels: Pixels) -> Pixels:
-    top, left = (max(0, side - SIDE) // 2 for side in pixels.shape[:2])
-    return np.ascontiguousarray(pixels[top : top + SIDE, left : left + SIDE])
 
 
 def _in_channels(pixels: Pixels, channels: int) -> Pixels:

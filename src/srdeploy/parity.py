@@ -27,6 +27,7 @@ from srdeploy.graph.lanes import out_of_lanes
 from srdeploy.graph.steps import rounded_runner
 from srdeploy.media.pictures import read_picture
 from srdeploy.picture import Picture, Pixels
+from srdeploy.resample import middle
 from srdeploy.spec import ModelSpec, Parity, PixelForm, Precision
 
 ROUNDED = "fp16, rounded after each node"
@@ -154,9 +155,9 @@ def _around(place: Place, pictures: Mapping[str, Pixels], spec: ModelSpec) -> Pi
     pixels = pictures[place.picture]
     if spec.halo is None:
         return pixels[None]
-    for axis, middle in enumerate((place.y // spec.scale, place.x // spec.scale)):
+    for axis, centre in enumerate((place.y // spec.scale, place.x // spec.scale)):
         side = min(pixels.shape[axis], max(AROUND // spec.multiple, 1) * spec.multiple)
-        first = min(max(middle - side // 2, 0), pixels.shape[axis] - side)
+        first = min(max(centre - side // 2, 0), pixels.shape[axis] - side)
         pixels = pixels.take(range(first, first + side), axis)
     return pixels[None]
 
@@ -272,14 +273,8 @@ def _channels(picture: Picture, channels: int) -> Pixels:
 
 def _cut(pixels: Pixels, spec: ModelSpec) -> Pixels:
     """The middle SIDE x SIDE, or of the file's own size; a picture too small for the network is repeated to fit."""
-    least = spec.size or (spec.minimum, spec.minimum)
-    grown = [max(0, -(-low // side) - 1) for low, side in zip(least, pixels.shape[:2], strict=True)]
-    if any(grown):
-        pixels = np.pad(pixels, [(0, times * side) for times, side in zip(grown, pixels.shape, strict=False)]
-                        + [(0, 0)], mode="symmetric")  # fmt: skip
-    height, width = spec.size or (min(side, SIDE) // spec.multiple * spec.multiple for side in pixels.shape[:2])
-    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
-    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+    sides = (max(1, -(-spec.minimum // side)) * side for side in pixels.shape[:2])
+    return middle(pixels, *(spec.size or (min(side, SIDE) // spec.multiple * spec.multiple for side in sides)))
 
 
 def over_floats(run: Enlarge) -> Enlarge:

@@ -73,6 +73,17 @@ def modcrop(pixels: npt.NDArray[Any], multiple: int) -> npt.NDArray[Any]:
     return pixels[: height - height % multiple, : width - width % multiple]
 
 
+def middle(pixels: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
+    """The middle height x width of an array (H, W, C), contiguous; one that is too small is mirrored until it fits."""
+    grown = [
+        (0, max(0, -(-need // side) - 1) * side) for need, side in zip((height, width), pixels.shape, strict=False)
+    ]
+    if any(after for _, after in grown):
+        pixels = np.pad(pixels, [*grown, (0, 0)], mode="symmetric")
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
 def _resize_axis(pixels: npt.NDArray[Any], axis: int, size: int, a: float) -> npt.NDArray[Any]:
     if pixels.shape[axis] == size:
         return pixels
