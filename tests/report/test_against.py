@@ -50,6 +50,20 @@ def test_among_other_programs_processor_time_decides(made_up: MakeUp) -> None:
     assert (without.by, without.verdict) == ("clock", "unclear")
 
 
+def test_processor_time_alone_is_not_believed(made_up: MakeUp) -> None:
+    """Neighbours that shared caches with one of two runs: half more processor time, and a clock that rules it out."""
+    old, new = made_up(1, sway=0.15), made_up(2, sway=0.15)
+    for row in new["rows"]:
+        row["cpu_ms"] = [1.5 * value for value in row["cpu_ms"]]
+    assert not {change.verdict for change in compare_reports(new, old)} & {"slower", "faster"}
+    few = [made_up(seed, factor, visits=5, sway=0.5) for seed, factor in ((3, 1.5), (4, 1.0))]
+    for report in few:
+        for row in report["rows"]:
+            row["reference_ms"] = [2.0] * len(row["visits"])
+    change = compare_reports(*few)[0]
+    assert (change.by, change.verdict) == ("processor time", "unclear")
+
+
 def test_reports_with_samples_alone_are_compared(made_up: MakeUp) -> None:
     """The fields of the contract are enough."""
     kept = ("model", "backend", "precision", "device", "input", "latency_ms", "fps", "peak_memory_mb", "samples_ms")

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from srdeploy.report.statistics import by_visit, median_interval, order_interval, percentile, summary
+from srdeploy.report.statistics import by_visit, median_interval, order_interval, percentile, summary, swing
 
 scipy_stats = pytest.importorskip("scipy.stats")
 
@@ -62,6 +62,16 @@ def test_two_runs_of_the_same_lie_in_each_others_intervals() -> None:
         summaries.append(summary((20 * (1 + sway + rng.normal(0, 0.01, 160))).tolist(), visits))
     missed = sum(not b["interval"][0] <= a["p50"] <= b["interval"][1] for a, b in pairwise(summaries))
     assert missed <= 1
+
+
+def test_a_machine_that_sways_between_quarters_widens_every_interval() -> None:
+    still, slower = [1.0] * 40, [1.0] * 20 + [1.2] * 10 + [1.1] * 10
+    assert swing([still, still]) == (1.0, 1.0)
+    assert swing([[1.0, 2.0, 3.0]]) == (1.0, 1.0), "three visits say nothing of four quarters"
+    least, most = swing([slower])
+    assert least == pytest.approx(1 / 1.05) and most == pytest.approx(1.2 / 1.05)
+    calm, swayed = summary([5.0] * 40), summary([5.0] * 40, moved=(0.9, 1.2))
+    assert calm["interval"] == [5.0, 5.0] and swayed["interval"] == pytest.approx([4.5, 6.0])
 
 
 def test_a_summary_is_of_the_samples() -> None:

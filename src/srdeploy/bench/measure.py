@@ -27,7 +27,7 @@ from srdeploy.graph.work import Work, work_of
 from srdeploy.parity import file_hash
 from srdeploy.picture import Pixels
 from srdeploy.report.against import name_of
-from srdeploy.report.statistics import summary
+from srdeploy.report.statistics import summary, swing
 
 Say = Callable[[str], None]
 
@@ -81,9 +81,10 @@ def _timed(
         samples = take(subjects, deadline, suite.narrow, _now_and_then(say))
         # Twice, since a peak is the best that was seen and a busy moment would hide it.
         machine["peaks"] = [best_peaks(first, peaks(first["threads"])) for first in before]
+        machine["swing"] = [_swing(count, opened, samples) for count in threads]
     quality = _quality(suite)
     measured = [
-        _row(row, taken, machine["peaks"], agreement.get(index), quality)
+        _row(row, taken, machine, agreement.get(index), quality)
         for index, (row, taken) in enumerate(zip(opened, samples, strict=True))
     ]
     return measured, missing
@@ -143,13 +144,14 @@ def _asked(row: Row) -> dict[str, Any]:
 def _row(
     opened: _Opened,
     taken: Samples,
-    measured_peaks: Sequence[Mapping[str, Any]],
+    machine: Mapping[str, Any],
     agreement: Mapping[str, Any] | None,
     quality: Mapping[str, float],
 ) -> dict[str, Any]:
     subject = opened.subject
     facts = subject.facts
-    latency = summary(taken.samples_ms, taken.visits)
+    moved = next((found["least"], found["most"]) for found in machine["swing"] if found["threads"] == facts["threads"])
+    latency = summary(taken.samples_ms, taken.visits, moved if facts["device"] == "cpu" else (1.0, 1.0))
     height, width = facts["input"]
     fps = 1e3 / latency["p50"]
     precision = facts["precision"].split(" ")[0]
@@ -162,7 +164,7 @@ def _row(
         **opened.fresh,
         "joules_per_frame": None if taken.energy_why_not else taken.joules / taken.frames,
         "energy_why_not": taken.energy_why_not,
-        **_limits(subject, latency["p50"], measured_peaks),
+        **_limits(subject, latency["p50"], machine["peaks"]),
         "agreement": agreement,
         "psnr_y_set5": quality.get(f"{facts['model']}.{precision}"),
         "samples_ms": [round(value, 5) for value in taken.samples_ms],
@@ -171,6 +173,17 @@ def _row(
         "reference_ms": [round(value, 5) for value in taken.reference_ms],
         "reference_cpu_ms": [round(value, 5) for value in taken.reference_cpu_ms],
     }
+
+
+def _swing(threads: int, opened: Sequence[_Opened], samples: Sequence[Samples]) -> dict[str, Any]:
+    """How far the machine's speed with so many threads moved, by the reference beside all rows that have them."""
+    beside = [
+        taken.reference_ms
+        for row, taken in zip(opened, samples, strict=True)
+        if row.subject.facts["threads"] == threads
+    ]
+    least, most = swing(beside)
+    return {"threads": threads, "least": round(least, 4), "most": round(most, 4)}
 
 
 def _limits(subject: Subject, milliseconds: float, measured_peaks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -18,6 +18,9 @@ KEY = ("kind", "backend", "model", "precision", "device", "input", "batch", "thr
 _STUDENT = {2: 63.66, 3: 9.92, 4: 5.84, 5: 4.60, 6: 4.03, 7: 3.71}
 """Student's t for 99 % of so many values, two-sided."""
 
+_MANY = 8
+"""Visits from which an interval comes of their order."""
+
 Verdict = Literal["slower", "faster", "same", "unclear"]
 
 
@@ -109,12 +112,16 @@ def _change(new: Mapping[str, Any], old: Mapping[str, Any], confidence: float) -
     normalised = all(row.get("reference_ms") for row in both)
     ratio, interval = _ratio([clock_times(row, normalised) for row in both], confidence)
     by: Literal["clock", "processor time"] = "clock"
+    visits = min(len(clock_times(row)) for row in both)
+    sure = visits > 1  # one value alone has no noise that could be told from a change
     # On a busy machine the reference and a network are not slowed alike: a wide interval is not to be believed either.
     if not _is_narrow(ratio, interval) and all(row.get("cpu_ms") and row["device"] == "cpu" for row in both):
-        by = "processor time"
+        by, clock = "processor time", interval
         ratio, interval = _ratio([processor_times(row) for row in both], confidence)
-    # One value alone has no noise that could be told from a change.
-    verdict = _verdict(ratio, interval) if min(len(clock_times(row)) for row in both) > 1 else "unclear"
+        # Whoever shares a core's caches and units changes processor time too, for a while: a few visits do not tell
+        # that, and what the clock rules out is not so.
+        sure = visits >= _MANY and clock[0] <= ratio <= clock[1]
+    verdict = _verdict(ratio, interval) if sure else "unclear"
     times = [median(row["samples_ms"]) for row in (old, new)]
     return Change(name_of(new), times[0], times[1], ratio, interval, verdict, by)
 
@@ -129,7 +136,7 @@ def _ratio(sides: Sequence[Sequence[float]], confidence: float) -> tuple[float, 
 
 def _log_interval(side: Sequence[float], confidence: float) -> tuple[float, float]:
     """How far below and above the logarithm of its median that of the truth may be."""
-    if len(side) < 8:  # too few for order statistics at 99 %: as if logarithms were normal
+    if len(side) < _MANY:  # too few for order statistics at 99 %: as if logarithms were normal
         error = _STUDENT[len(side)] * stdev(map(math.log, side)) / math.sqrt(len(side)) if len(side) > 1 else 0.0
         return -error, error
     low, high = (math.log(bound / median(side)) for bound in median_interval(side, confidence))

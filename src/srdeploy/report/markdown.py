@@ -35,8 +35,17 @@ def headline(report: Mapping[str, Any]) -> str:
     busy = f"; load before it {load:g}" if load is not None else ""
     return (
         f"{report['date']}, {machine['cpu'] or machine['machine']}, {machine['cores']} cores{gpus}, "
-        f"{machine['system']}, Python {machine['python']}, srdeploy {machine['srdeploy']}, {', '.join(engines)}{busy}."
+        f"{machine['system']}, Python {machine['python']}, srdeploy {machine['srdeploy']}, "
+        f"{', '.join(engines)}{busy}{_swung(machine)}."
     )
+
+
+def _swung(machine: Mapping[str, Any]) -> str:
+    moved = machine.get("swing")
+    if not moved:
+        return ""
+    least, most = min(found["least"] for found in moved), max(found["most"] for found in moved)
+    return f"; its own speed moved by {100 * (least - 1):+.1f} to {100 * (most - 1):+.1f} % meanwhile"
 
 
 def tables(report: Mapping[str, Any]) -> list[Table]:
