@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srdeploy.media import large
+from srdeploy.media import direct
 from srdeploy.media.direct import write_to
 from srdeploy.media.encode import encode
 from srdeploy.picture import Picture, Pixels
@@ -27,7 +27,7 @@ def noise(height: int, width: int) -> Pixels:
 def test_the_same_bytes_and_pixels_as_before(
     name: str, borrow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(large, "LARGE", 0)
+    monkeypatch.setattr(direct, "LARGE", 0)
     gray, rgb = noise(150, 90)[..., 0].copy(), noise(150, 90)
     for number, picture in enumerate(
         (
@@ -51,11 +51,11 @@ def test_no_copy_of_the_pixels_nor_the_file_is_held(tmp_path: Path) -> None:
 import re, sys
 from pathlib import Path
 import numpy as np
-from srdeploy.media import encode, large
+from srdeploy.media import direct, encode
 from srdeploy.media.pictures import PictureReader, PictureWriter, write_picture
 from srdeploy.picture import Frame, Picture
 
-large.LARGE = encode._OPTIMIZED = 1 << 26
+direct.LARGE = encode._OPTIMIZED = 1 << 26
 
 def most():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) << 10
@@ -90,11 +90,11 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from srdeploy.errors import OutputError
-from srdeploy.media import large
+from srdeploy.media import direct
 from srdeploy.media.pictures import write_picture
 from srdeploy.picture import Picture
 
-large.LARGE = 0
+direct.LARGE = 0
 picture = Picture("rgb", (np.random.default_rng(0).integers(0, 256, (150, 90, 3), np.uint8),))
 write_picture(sys.argv[1], picture)
 size = Path(sys.argv[1]).stat().st_size

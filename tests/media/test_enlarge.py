@@ -1,12 +1,13 @@
 """Bicubic enlargement of planes against a dense matrix in float64."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srdeploy.media.enlarge import chroma_offset, chroma_siting, enlarge_axes, enlarge_plane
+from srdeploy.media.enlarge import chroma_offset, chroma_siting, enlarge_axes, enlarge_part, enlarge_plane
 
 LEFT, CENTER, TOPLEFT, TOP, BOTTOMLEFT, BOTTOM = range(1, 7)
 
@@ -87,3 +88,16 @@ def test_single_pixel_and_views() -> None:
 def test_other_arrays_are_refused(plane: Any) -> None:
     with pytest.raises(ValueError, match="is enlarged"):
         enlarge_plane(plane, 2)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(("dtype", "peak", "off"), [(np.uint8, 255, 0), (np.uint16, 65535, 1)])
+def test_parts_are_parts_of_the_whole(scale: int, dtype: type[np.generic], peak: int, off: int) -> None:
+    plane = np.random.default_rng(scale).integers(0, peak + 1, (61, 83)).astype(dtype)
+    whole = enlarge_plane(plane, scale, peak=peak).astype(np.int64)
+    for rows, columns in product(
+        (slice(0, 1), slice(0, 61), slice(20, 41), slice(60, 61)), (slice(0, 83), slice(1, 2), slice(40, 83))
+    ):
+        part = enlarge_part(plane, (rows, columns), scale, peak)
+        expected = whole[rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale]
+        assert part.shape == expected.shape and np.abs(part - expected).max() <= off

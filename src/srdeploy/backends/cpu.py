@@ -1,14 +1,6 @@
-"""What the processor can do, and how much of it this process may use."""
-
-import os
-import sys
+"""What the processor can do."""
 
 from srdeploy.environment import cpu_flags
-
-
-def cores() -> int:
-    """Cores that this process may use; only Linux says which, elsewhere all of them."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def features() -> frozenset[str]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from srdeploy.backends.base import Session
-from srdeploy.backends.cpu import cores
 from srdeploy.backends.onnxfile import read_model
+from srdeploy.environment import cores
 from srdeploy.errors import DeviceError, MissingExtra, ModelError, OutOfMemory
 from srdeploy.extras import require
 from srdeploy.picture import Pixels

@@ -8,11 +8,11 @@ import numpy as np
 
 from srdeploy.backends import ort_cuda
 from srdeploy.backends.base import Session
-from srdeploy.backends.cpu import cores
 from srdeploy.backends.onnxfile import read_model
 from srdeploy.backends.ort_devices import choose_device, index_of, onnxruntime
 from srdeploy.backends.ort_gpu import CUDA, GpuRunner, cuda_settings, run_options
 from srdeploy.backends.slots import AT_ONCE
+from srdeploy.environment import cores
 from srdeploy.errors import DeviceError, ModelError, OutOfMemory
 from srdeploy.picture import Pixels
 from srdeploy.shortage import is_shortage, too_little

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from srdeploy.backends.cpu import cores
 from srdeploy.backends.gpus import nvidia_gpus
 from srdeploy.backends.nvml import driver_version
 from srdeploy.bench.fresh import measure_fresh
@@ -20,7 +19,7 @@ from srdeploy.bench.proof import prove
 from srdeploy.bench.sampling import Samples, take
 from srdeploy.bench.subjects import Subject, open_row
 from srdeploy.bench.suite import Row, Suite, rows
-from srdeploy.environment import environment, load
+from srdeploy.environment import cores, environment, load
 from srdeploy.errors import DeviceError, MissingExtra, ModelError, SrdeployError
 from srdeploy.graph.files import load_model
 from srdeploy.graph.work import Work, work_of

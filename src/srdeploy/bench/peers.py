@@ -10,11 +10,11 @@ from typing import Any
 
 from srdeploy import zoo
 from srdeploy.backends import open_session
-from srdeploy.backends.cpu import cores
 from srdeploy.backends.openvino import open_bare_openvino
 from srdeploy.backends.plain import Enlarge, open_bare_ort, open_ncnn, open_plain
 from srdeploy.bench.subjects import Subject, common_facts, network_subject, probe_video
 from srdeploy.bench.suite import BARE, Row
+from srdeploy.environment import cores
 from srdeploy.errors import MissingExtra, ModelError, SrdeployError
 from srdeploy.extras import require
 from srdeploy.media import open_reader

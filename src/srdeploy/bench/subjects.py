@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from srdeploy import zoo
-from srdeploy.backends.cpu import cores
 from srdeploy.bench.suite import Row
+from srdeploy.environment import cores
 from srdeploy.errors import InputError
 from srdeploy.jobs import Choices, Done, Job, run_job
 from srdeploy.media import open_reader

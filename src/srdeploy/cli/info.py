@@ -32,8 +32,7 @@ def info(
 def _machine() -> dict[str, Any]:
     from srdeploy import zoo
     from srdeploy.backends import available
-    from srdeploy.backends.cpu import cores
-    from srdeploy.environment import environment
+    from srdeploy.environment import cores, environment
 
     return {"backends": available(), "models": zoo.names(), "environment": {**environment(), "cores": cores()}}
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import cv2
 
 from srdeploy.errors import OutputError
-from srdeploy.media import jpeg, large, tiff
+from srdeploy.media import jpeg, tiff
 from srdeploy.media.decode import XMP, reason
 from srdeploy.media.encode import (
     Format,
@@ -25,11 +25,15 @@ from srdeploy.media.encode import (
     sized_exif,
     tiff_tags,
     with_resolution,
+    write_png,
 )
 from srdeploy.media.tiff import Bytes
 from srdeploy.picture import Picture, Pixels
 from srdeploy.quiet import captured_stderr
 from srdeploy.shortage import is_shortage
+
+LARGE = 3 << 26
+"""Samples of a picture that OpenCV writes into its file itself."""
 
 _DIRECT = frozenset({".jpg", ".tiff", ".bmp"})
 _BAND_ROWS = 64
@@ -37,22 +41,20 @@ _HEAD = 64
 
 
 def write_to(part: Path, path: Path, picture: Picture, borrow: bool = False) -> None:
-    """Write the new file `part` in the format that the suffix of `path` names; but for large PNGs its bytes are
-    `encode`'s.
+    """Write the new file `part`, the bytes of `encode`, in the format that the suffix of `path` names.
 
     borrow: meanwhile the pixels may stand in another order; afterwards they are as before.
     Raises OutputError, and OSError for what the system refuses.
     """
     extension = format_of(path).extension
-    is_large = picture.planes[0].size > large.LARGE and not (extension == ".jpg" and jpeg.is_long(picture.icc))
+    is_large = picture.planes[0].size > LARGE and not (extension == ".jpg" and jpeg.is_long(picture.icc))
     # OpenCV on Windows opens only names of the code page.
     if is_large and extension in _DIRECT and (sys.platform != "win32" or str(part).isascii()):
         _by_opencv(part, path, picture, borrow)
         return
     with part.open("xb") as file:
-        if is_large and extension == ".png" and picture.depth in (8, 16):
-            size = picture.width, picture.height
-            large.write_png(file, picture, lambda small: encode(path, small, size))
+        if extension == ".png":
+            write_png(file, path, picture)
         else:
             file.write(encode(path, picture))
 

@@ -1,16 +1,17 @@
 """Pictures as the bytes of a file, with everything beside their pixels that the format holds; by OpenCV."""
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from srdeploy.errors import OutputError
-from srdeploy.media import headers, jpeg, large, png, tiff
+from srdeploy.media import headers, jpeg, png, png_writer, tiff
 from srdeploy.media.decode import EXIF, ICC, XMP, reason
 from srdeploy.media.kinds import PICTURE_SUFFIXES
 from srdeploy.picture import Picture, Pixels
@@ -50,10 +51,10 @@ FORMATS: Mapping[str, Format] = {
 }
 
 # JPEG: above 95 files grow and nothing is seen; 4:4:4 because an enlarged edge in colour is what was asked for.
-# WebP: lossless (any quality above 100), since its lossy mode always halves the chroma. PNG: level 4 is within a few
-# percent of the smallest file at a third of the time. TIFF: Deflate of differences.
+# WebP: lossless (any quality above 100), since its lossy mode always halves the chroma. PNG: of one pixel, the rest is
+# png_writer's. TIFF: Deflate of differences.
 _PARAMETERS: Mapping[str, tuple[int, ...]] = {
-    ".png": (cv2.IMWRITE_PNG_COMPRESSION, 4),
+    ".png": (),
     ".jpg": (
         cv2.IMWRITE_JPEG_QUALITY,
         95,
@@ -87,29 +88,38 @@ def format_of(path: Path) -> Format:
     return found
 
 
-def encode(path: Path, picture: Picture, size: tuple[int, int] | None = None) -> bytes:
-    """The file of one picture, in the format that the suffix of `path` names. Raises OutputError.
-
-    size: width and height that EXIF is to say, where they are not the picture's own.
-    """
+def encode(path: Path, picture: Picture) -> bytes:
+    """The file of one picture, in the format that the suffix of `path` names. Raises OutputError."""
     form = format_of(path)
-    exif = sized_exif(picture, size or (picture.width, picture.height))
+    if form.extension == ".png":
+        file = io.BytesIO()
+        write_png(file, path, picture)
+        return file.getvalue()
+    exif = sized_exif(picture, (picture.width, picture.height))
     blocks = beside(form, picture, exif)
     if form.extension == ".jpg":
         data = _coded(path, form.extension, for_opencv(picture, form), {})
         return with_resolution(jpeg.with_blocks(data, *(blocks.get(k) for k in (EXIF, XMP, ICC))), form, picture)
-    if form.extension == ".png" and picture.layout == "gray" and picture.alpha is not None:  # OpenCV knows no such PNG
-        deep = _deep(picture)
-        return large.png(deep, lambda small: encode(path, small, size or (picture.width, picture.height)))
-    png_xmp = blocks.pop(XMP, None) if form.extension == ".png" else None
     data = _coded(path, form.extension, for_opencv(picture, form), blocks)
-    if png_xmp is not None:
-        data = png.with_xmp(data, png_xmp)
-    if form.extension == ".png":
-        data = png.with_color(data, picture.color, picture.calibration)
     if form.extension == ".tiff":
         return tiff.with_tags(data, exif, tiff_tags(picture))
     return with_resolution(data, form, picture)
+
+
+def write_png(file: BinaryIO, path: Path, picture: Picture) -> None:
+    """`encode` of a PNG, as it grows. Raises OutputError, and OSError for what the system refuses."""
+    form = format_of(path)
+    size = picture.width, picture.height
+
+    def beside_pixels(dot: Picture) -> bytes:
+        blocks = beside(form, dot, sized_exif(dot, size))
+        xmp = blocks.pop(XMP, None)
+        data = _coded(path, form.extension, for_opencv(dot, form), blocks)
+        if xmp is not None:
+            data = png.with_xmp(data, xmp)
+        return with_resolution(png.with_color(data, dot.color, dot.calibration), form, dot)
+
+    png_writer.write(file, picture, beside_pixels, sixteen)
 
 
 def sized_exif(picture: Picture, size: tuple[int, int]) -> bytes | None:
@@ -186,8 +196,8 @@ def for_opencv(picture: Picture, form: Format) -> Pixels:
         pixels = _mapped(pixels, np.float32, lambda part: low + part * ((high - low) / peak))
         alpha = None if alpha is None else _mapped(alpha, np.float32, lambda part: part / peak)
     elif picture.depth not in (8, 16):
-        pixels = _sixteen(pixels, peak)
-        alpha = None if alpha is None else _sixteen(alpha, peak)
+        pixels = sixteen(pixels, peak)
+        alpha = None if alpha is None else sixteen(alpha, peak)
     if alpha is not None:
         packed = np.empty((*alpha.shape, 4), pixels.dtype)
         places = [0, 0, 0, 1, 0, 2, 1, 3] if picture.layout == "gray" else [2, 0, 1, 1, 0, 2, 3, 3]
@@ -198,15 +208,7 @@ def for_opencv(picture: Picture, form: Format) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _deep(picture: Picture) -> Picture:
-    """A gray picture with alpha, of 8 or 16 bits."""
-    if picture.depth in (8, 16) or picture.alpha is None:
-        return picture
-    planes = tuple(_sixteen(plane, picture.peak) for plane in picture.planes)
-    return replace(picture, planes=planes, alpha=_sixteen(picture.alpha, picture.peak), depth=16)
-
-
-def _sixteen(plane: Pixels, peak: int) -> Pixels:
+def sixteen(plane: Pixels, peak: int) -> Pixels:
     """Formats hold 8 or 16 bits; the same share of the peak keeps black and white where they were."""
     return _mapped(plane, np.uint16, lambda part: (part.astype(np.uint32) * 65535 + peak // 2) // peak)
 

@@ -53,11 +53,16 @@ def enlarge_plane(
     return enlarge_axes(plane, (scale, scale), offset, peak, a)
 
 
-def enlarge_rows(plane: Pixels, top: int, bottom: int, scale: int, peak: int = 255) -> Pixels:
-    """Rows scale * top .. scale * bottom of `enlarge_plane(plane, scale, peak=peak)`, from the few rows they need."""
-    first, last = max(top - _REACH, 0), min(bottom + _REACH, plane.shape[0])
-    part = enlarge_plane(plane[first:last], scale, peak=peak)
-    return part[(top - first) * scale : (bottom - first) * scale]
+def enlarge_part(plane: Pixels, part: tuple[slice, slice], scale: int, peak: int = 255) -> Pixels:
+    """What `enlarge_plane(plane, scale, peak=peak)` has for a part of the plane (rows, columns), from the few samples
+    that it needs. A few of 16 bits are one level off: OpenCV adds the last columns of what it gets in another order.
+    """
+    read, kept = [], []
+    for side, length in zip(part, plane.shape, strict=True):
+        first, last = max(side.start - _REACH, 0), min(side.stop + _REACH, length)
+        read.append(slice(first, last))
+        kept.append(slice((side.start - first) * scale, (side.stop - first) * scale))
+    return enlarge_plane(plane[tuple(read)], scale, peak=peak)[tuple(kept)]
 
 
 def enlarge_axes(

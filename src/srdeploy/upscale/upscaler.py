@@ -9,19 +9,26 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from srdeploy.backends import Session
+from srdeploy.environment import cores
 from srdeploy.errors import ModelError, OutOfMemory, SrdeployError
 from srdeploy.given import check_is
 from srdeploy.inorder import in_order
 from srdeploy.media.alpha import with_colour_under_alpha
 from srdeploy.media.colour import rgb_from_ycbcr, rgb_from_yuv, ycbcr_from_rgb, yuv_from_rgb
-from srdeploy.media.enlarge import chroma_offset, enlarge_plane, enlarge_rows
+from srdeploy.media.enlarge import chroma_offset, enlarge_part, enlarge_plane
 from srdeploy.picture import Frame, Picture, Pixels, check_picture, picture_of
 from srdeploy.shortage import is_shortage
 from srdeploy.spec import ModelSpec
 from srdeploy.upscale.tiles import Log, TileChoice, Tiled, window_overlap
 
-BAND = 1 << 20
-"""Pixels of the result whose colour is converted at once: what is between in float stays in the processor's cache."""
+_PART = 512
+"""Side in pixels of the parts of a result whose colour is made at once: what is between stays in a core's cache."""
+
+_AT_ONCE = 8
+"""Parts at the same time, at most: each takes some megabytes."""
+
+Part = tuple[slice, slice]
+"""Rows and columns of a plane."""
 
 Kind = TypeVar("Kind", Picture, Frame, Pixels)
 
@@ -176,17 +183,28 @@ class Upscaler:
         return out
 
     def _enlarged(self, plane: Pixels, peak: int) -> Pixels:
-        """A plane by bicubic, in bands: nothing of the result's size is between."""
+        """A plane by bicubic, in parts: nothing of the result's size is between."""
         big = np.empty((plane.shape[0] * self.scale, plane.shape[1] * self.scale), plane.dtype)
-        for top, bottom in self._bands(plane):
-            big[top * self.scale : bottom * self.scale] = enlarge_rows(plane, top, bottom, self.scale, peak)
+
+        def fill(part: Part) -> None:
+            big[self._grown(part)] = enlarge_part(plane, part, self.scale, peak)
+
+        self._by_parts(plane, fill)
         return big
 
-    def _bands(self, plane: Pixels) -> Iterator[tuple[int, int]]:
-        """Rows of an input plane, few enough that their result has some BAND pixels."""
-        step = max(1, BAND // (self.scale**2 * plane.shape[1]))
-        for top in range(0, plane.shape[0], step):
-            yield top, min(top + step, plane.shape[0])
+    def _by_parts(self, plane: Pixels, work: Callable[[Part], None]) -> None:
+        """Have `work` done for every part of an input plane, by all cores."""
+        step = max(1, _PART // self.scale)
+        rows, columns = (
+            [slice(at, min(at + step, length)) for at in range(0, length, step)] for length in plane.shape[:2]
+        )
+        for _ in in_order(work, [(row, column) for row in rows for column in columns], min(cores(), _AT_ONCE)):
+            pass
+
+    def _grown(self, part: Part) -> Part:
+        """Where a part of the input is in the result."""
+        rows, columns = (slice(side.start * self.scale, side.stop * self.scale) for side in part)
+        return rows, columns
 
     def _by_luma(self, network: Tiled, picture: Picture) -> Picture:
         if picture.layout == "rgb":
@@ -197,19 +215,25 @@ class Upscaler:
         return replace(picture, planes=(luma, *self._chroma(picture, luma.shape[0], luma.shape[1])))
 
     def _rgb_by_luma(self, network: Tiled, rgb: Pixels, peak: int) -> Pixels:
-        """Luma is enlarged into the place of red, and colour is put around it band by band."""
+        """Luma is enlarged into the place of red, and colour is put around it part by part."""
         height, width, _ = rgb.shape
         planes = [np.empty((height, width), rgb.dtype) for _ in range(3)]
-        for top, bottom in self._bands(rgb):
-            for plane, part in zip(planes, ycbcr_from_rgb(rgb[top:bottom], peak), strict=True):
-                plane[top:bottom] = part
+
+        def take_apart(part: Part) -> None:
+            for plane, made in zip(planes, ycbcr_from_rgb(rgb[part], peak), strict=True):
+                plane[part] = made
+
+        self._by_parts(rgb, take_apart)
         y, *chroma = planes
         result = np.empty((height * self.scale, width * self.scale, 3), rgb.dtype)
         self._run(network, y[:, :, None], peak, result[:, :, :1])
-        for top, bottom in self._bands(rgb):
-            band = result[top * self.scale : bottom * self.scale]
-            blue, red = (enlarge_rows(plane, top, bottom, self.scale, peak) for plane in chroma)
-            band[...] = rgb_from_ycbcr(np.ascontiguousarray(band[:, :, 0]), blue, red, peak)
+
+        def put_together(part: Part) -> None:
+            big = result[self._grown(part)]
+            blue, red = (enlarge_part(plane, part, self.scale, peak) for plane in chroma)
+            big[...] = rgb_from_ycbcr(np.ascontiguousarray(big[:, :, 0]), blue, red, peak)
+
+        self._by_parts(rgb, put_together)
         return result
 
     def _chroma(self, picture: Picture, height: int, width: int) -> list[Pixels]:
