@@ -220,6 +220,36 @@ def memory() -> str:
     return f"{table(heads, cells)}\n\n{text}\n\n{made}"
 
 
+def alarms() -> str:
+    """Whether `bench` raises false alarms, finds what is slower, and states intervals that hold."""
+    document, command = _measured("measure_alarms", "alarms.json")
+    if document is None:
+        return f"Not measured yet; {command} does."
+    found, machine = document["outcome"], document["environment"]
+    heads = ["measured", "of", "", ""]
+    cells = [
+        [
+            "the same again, `--against` the first run",
+            str(found["repeats"]),
+            "called slower or faster",
+            str(found["alarms"]),
+        ],
+        [f"slowed by {document['slowed_by']:.1%}", str(found["slowed"]), "called slower", str(found["caught"])],
+        ["medians of neighbouring runs", str(found["medians"]), "in the other's interval", str(found["inside"])],
+    ]
+    swings = [
+        swing[key]
+        for run in (document["first"], *document["again"])
+        for swing in run["swing"]
+        for key in swing
+        if key != "threads"
+    ]
+    what = f"`{document['model']}`, fp32 and int8 on two engines, at most {document['limit_s']:g} s a run"
+    made = f"{what}; {machine['cpu']}, {document['date'][:10]}"
+    swung = f"the machine's own speed moved by {min(swings) - 1:+.1%} to {max(swings) - 1:+.1%} within runs"
+    return f"{table(heads, cells)}\n\n{made}; {swung}; by {command}."
+
+
 def pictures() -> dict[Path, str]:
     """SVG text by the path that it belongs to, of what the committed reports can show."""
     found = {}

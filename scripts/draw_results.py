@@ -78,7 +78,7 @@ def drawn(text: str, name: str) -> str:
     tables = {"models": all_models, "training": training, "card": lambda: one_model(name)}
     tables |= {
         kind: getattr(draw_reports, kind)
-        for kind in ("speed", "video", "peers", "parity", "cluster", "memory", "figures")
+        for kind in ("speed", "video", "peers", "parity", "cluster", "memory", "alarms", "figures")
     }
 
     def table(match: re.Match[str]) -> str:
@@ -92,7 +92,14 @@ def main() -> int:
     drawings = draw_reports.pictures()
     pages = [
         REPOSITORY / name
-        for name in ("README.md", "train/README.md", "docs/models.md", "docs/cluster.md", "docs/exact.md")
+        for name in (
+            "README.md",
+            "train/README.md",
+            "docs/models.md",
+            "docs/cluster.md",
+            "docs/exact.md",
+            "benchmarks/README.md",
+        )
     ]
     for page in [*pages, *(REPOSITORY / "export" / f"{name}.md" for name in models())]:
         drawings[page] = drawn(page.read_text(encoding="utf-8"), page.stem)
