@@ -63,6 +63,7 @@ def test_run_without_torch_and_onnx(samples: Path, tmp_path: Path) -> None:
             "torch",
             "onnx",
             "onnxscript",
+            "av",
             "lightning",
             "safetensors",
             "matplotlib",

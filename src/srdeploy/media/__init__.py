@@ -105,6 +105,11 @@ def open_writer(
     """
     if path != PIPE and like.path != PIPE and path.exists() and path.samefile(like.path):
         raise OutputError(f"{path} is the source itself; type -o with another name")
+    from srdeploy.media.pictures import PictureReader, PictureWriter
+
+    if isinstance(like, PictureReader) and path != PIPE:  # PyAV is for videos, and takes a tenth of a second to import
+        _refuse_options(path, options)
+        return PictureWriter(path, like, width, height)
     from srdeploy.media.video_reader import VideoReader
 
     if path == PIPE:
@@ -121,17 +126,17 @@ def open_writer(
         from srdeploy.media.video_writer import VideoWriter
 
         return VideoWriter(path, like, width, height, options, key, must_go_on)
-    if options != EncodeOptions(threads=options.threads):
-        raise OutputError(f"{path} is a picture and takes no --codec, --crf or --preset; leave them out")
-    from srdeploy.media.pictures import PictureReader, PictureWriter
-
-    if isinstance(like, PictureReader):
-        return PictureWriter(path, like, width, height)
+    _refuse_options(path, options)
     from srdeploy.media.animation import AnimationReader, AnimationWriter
 
     if not isinstance(like, AnimationReader):
         raise TypeError(f"a reader of open_reader is needed, not {type(like).__name__}")
     return AnimationWriter(path, like, width, height)
+
+
+def _refuse_options(path: Path, options: EncodeOptions) -> None:
+    if options != EncodeOptions(threads=options.threads):
+        raise OutputError(f"{path} is a picture and takes no --codec, --crf or --preset; leave them out")
 
 
 def claimed_pixels(path: Path) -> int | None:
