@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -268,3 +269,20 @@ def test_which_picture_of_a_heif_is_read_is_said(tmp_path: Path) -> None:
     reader = open_reader(tmp_path / "a.heic")
     assert "2 pictures" in reader.notes[0]
     assert abs(int(next(iter(reader)).picture.planes[0].mean()) - 200) < 4
+
+
+def test_maps_beside_a_heif_are_said_to_be_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As phones put them; the library reads such files and writes none, so that it is told of them here."""
+    heif = pytest.importorskip("pillow_heif")
+    heif.from_bytes("RGB", (30, 20), bytes(30 * 20 * 3)).save(tmp_path / "a.heic")
+    really = heif.open_heif
+
+    def with_maps(*args: Any, **named: Any) -> Any:
+        found = really(*args, **named)
+        found.info["depth_images"] = [object()]
+        found.info["aux"] = {"urn:com:apple:photo:2020:aux:hdrgainmap": [3]}
+        return found
+
+    assert not any("not kept" in note for note in open_reader(tmp_path / "a.heic").notes)
+    monkeypatch.setattr(heif, "open_heif", with_maps)
+    assert "a.heic: depth map and gain map not kept" in open_reader(tmp_path / "a.heic").notes

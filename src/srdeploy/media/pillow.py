@@ -162,6 +162,10 @@ def _heif(path: Path, data: bytes, max_pixels: int, notes: list[str]) -> Picture
         info = dict(found.info)
         if len(found) > 1:
             notes.append(f"{path.name} holds {len(found)} pictures; the one that it calls its primary is read")
+        more = ["depth map"] if info.get("depth_images") else []
+        more += ["gain map" if "gainmap" in kind.lower() else kind for kind in info.get("aux", {})]
+        if more:
+            notes.append(f"{path.name}: {' and '.join(more)} not kept")
     except InputError:
         raise
     except Exception as error:
