@@ -114,6 +114,21 @@ def test_several_models_in_one_table(two: Path, tmp_path: Path) -> None:
     assert "gain of espcn-x2.fp32.onnx x2" in again.stdout
 
 
+def test_files_of_one_name_are_told_apart(two: Path, tmp_path: Path) -> None:
+    from srdeploy import zoo
+
+    files = []
+    for name in ("espcn-x4", "fast-x4"):
+        (tmp_path / name).mkdir()
+        files.append(str(shutil.copy(zoo.find(name, precision="fp32"), tmp_path / name / "best.onnx")))
+    words = ("--data", two, "--metrics", "psnr_y")
+    result = _invoke("eval", *files, "bicubic", *words, "--csv", tmp_path / "scores.csv")
+    assert all(f"{file} x4" in result.stdout for file in files), result.output
+    assert {row["model"] for row in csv.DictReader((tmp_path / "scores.csv").open())} == {*files, "bicubic"}
+    refused = _invoke("eval", *files, *words, "--save", tmp_path / "made")
+    assert refused.exit_code == 1 and "two models are called best, and --save needs a folder" in refused.stderr
+
+
 def test_bicubic_takes_the_scale_of_the_models_beside_it(two: Path) -> None:
     words = ("--data", two, "--metrics", "psnr_y")
     document = _json(_invoke("eval", "bicubic", "espcn-x2", *words, "--json"))
