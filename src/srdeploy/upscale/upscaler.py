@@ -34,7 +34,8 @@ class Upscaler:
     replaces it, and a smaller overlap than the halo (or any overlap of a network without one) gives an approximate
     result. When memory runs out all the same, tiles are halved.
     deep: opens the float file of the same model, for pictures of more than 8 bits; it is called once, when needed.
-    fp32: opens the fp32 file of the same model; results that are black or no numbers are computed again by it.
+    fp32: opens the fp32 file of the same model, which computes again what is no numbers, or black or white where the
+    picture is not.
     why: what a person is told once the session has enlarged something; pictures of more than 8 bits may go elsewhere.
 
     Luma networks enlarge luma; chroma follows by bicubic (Keys 1981, a = -0.5) at its own siting. RGB
