@@ -166,6 +166,18 @@ def test_out_of_memory_twice_halves_the_tile_twice(tile: Any, end: int) -> None:
     assert len(set(fake.sizes[before_again:])) == 1
 
 
+def test_a_result_that_does_not_fit_is_refused_before_it_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that is lent and not there ends a process without a word."""
+    asked: list[int] = []
+    monkeypatch.setattr("srdeploy.upscale.upscaler.has_room", lambda needed: asked.append(needed))
+    fake = Fake()
+    with pytest.raises(OutOfMemory, match="not enough memory for a result of 8400x8200"):
+        Upscaler(fake)(Picture("gray", (np.zeros((4100, 4200), np.uint8),)))
+    assert asked == [8200 * 8400 + (96 << 20)] and not fake.sizes
+    Upscaler(fake)(gray(100, 100))
+    assert len(asked) == 1, "a small one is not asked about"
+
+
 def test_no_tile_is_small_enough() -> None:
     def before(call: int, pixels: Pixels) -> None:
         raise OutOfMemory("cpu ran out of memory")
