@@ -1,6 +1,7 @@
 """`srdeploy bench`, as a person types it, at sizes that take no time."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -138,6 +139,9 @@ def test_a_place_for_the_report_is_looked_for_first(tmp_path: Path, monkeypatch:
     (tmp_path / "file").write_text("")
     result = _invoke(*FP32, "--size", "48x32", "-o", tmp_path / "file")
     assert result.exit_code == 1 and "type another -o" in result.stderr, result.output
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may write anywhere
+    result = _invoke(*FP32, "--size", "48x32", "-o", tmp_path)
+    assert result.exit_code == 1 and f"the folder {tmp_path} is not writable" in result.stderr, result.output
 
 
 def test_quality_is_looked_for_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

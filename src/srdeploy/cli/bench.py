@@ -59,6 +59,7 @@ def bench(
         from srdeploy.atomic import result_folder
         from srdeploy.bench.measure import describe, measure
         from srdeploy.bench.suite import load_suite
+        from srdeploy.media.base import check_place
         from srdeploy.report.files import read_report, write_report
 
         earlier, folder = path_or_none(against, "--against"), path_or_none(out, "-o")
@@ -68,8 +69,10 @@ def bench(
             from dataclasses import replace
 
             plan = replace(plan, limit_s=limit)
-        # A folder that cannot be made is said now, and not after minutes of measuring.
+        # A folder that cannot be made or written to is said now, and not after minutes of measuring.
         with nullcontext() if folder is None else result_folder(folder):
+            if folder is not None:
+                check_place(folder / "report.json")
             report = measure(plan, note, strict=suite is None)
             try:
                 slower = _compare(report, old, earlier)
