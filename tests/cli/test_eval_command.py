@@ -155,3 +155,12 @@ def test_options_wrongly(two: Path, tmp_path: Path) -> None:
         assert set(_json(result)) == {"error"}
     assert _invoke("eval", "bicubic", "--data", two, "--weights", "vgg16").exit_code == 2
     assert not (tmp_path / "x").exists()
+
+
+def test_what_auto_chose_is_said(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srdeploy.upscale.opening.is_fast_int8", lambda: True)
+    words = ("eval", "espcn-x4", "--data", two, "--metrics", "psnr_y", "--backend", "ort")
+    result = _invoke(*words, "--precision", "auto", "--json")
+    assert _json(result)["model"] == "espcn-x4.int8.onnx"
+    assert result.stderr.startswith("note: espcn-x4.int8.onnx: --precision auto took int8 on ort: "), result.stderr
+    assert _invoke(*words, "--json").stderr == "", "without it, nothing is chosen"

@@ -11,7 +11,8 @@ from srdeploy.cli.options import Backend, Device, Json, Threads, path_of
 from srdeploy.errors import InputError
 
 if TYPE_CHECKING:
-    from srdeploy.evaluate import Evaluation, Save, Upscale
+    from srdeploy.evaluate import Evaluation, Save
+    from srdeploy.upscale import Upscaler
 
 
 def evaluate(
@@ -85,7 +86,11 @@ def evaluate(
 
         def score(one: _Candidate, keep: "Save | None") -> "Evaluation":
             assert one.scale is not None
-            return measure(one.upscale, folder, one.scale, one.name, names, weights=given, save=keep)
+            found = measure(one.upscale, folder, one.scale, one.name, names, weights=given, save=keep)
+            if one.upscale != "bicubic":  # what was chosen for the person, and what was computed again
+                for text in one.upscale.log.take()[1]:
+                    note(f"note: {one.name}: {text}")
+            return found
 
         candidates = _told_apart(_with_scales([opened(model, scale) for model in models]), models)
         scales = sorted({one.scale for one in candidates if one.scale is not None})
@@ -112,7 +117,7 @@ class _Candidate:
 
     name: str
     scale: int | None
-    upscale: "Upscale | Literal['bicubic']"
+    upscale: "Upscaler | Literal['bicubic']"
 
 
 def _weights(text: str) -> tuple[str, Path]:
