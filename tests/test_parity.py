@@ -226,8 +226,10 @@ def test_ties_are_told_from_differences() -> None:
 def test_not_finite_and_other_shapes() -> None:
     picture = {"p": np.zeros((4, 4, 1), np.uint8)}
     good = np.zeros((1, 8, 8, 1), np.float32)
-    with pytest.raises(ParityError, match="not finite"):
-        compare(lambda _: good, lambda _: good + np.float32(np.nan), picture, {"max_abs": 1.0}, "r")
+    bad, bytes_ = good + np.float32(np.nan), good.astype(np.uint8)
+    for reference, found, whose in ((good, bad, "the result"), (bad, bad, "the reference"), (bad, bytes_, "the ref")):
+        with pytest.raises(ParityError, match=f"on p {whose}.* not finite"):
+            compare(lambda _, r=reference: r, lambda _, f=found: f, picture, {"max_abs": 1.0}, "r")
     with pytest.raises(ParityError, match="shape"):
         compare(lambda _: good, lambda _: good[:, :4], picture, {"max_abs": 1.0}, "r")
     with pytest.raises(ValueError, match="no pictures"):

@@ -12,6 +12,7 @@ from srdeploy.media.pictures import read_picture
 from srdeploy.picture import Picture, Pixels
 from srdeploy.resample import imresize_uint8, middle, modcrop
 from srdeploy.trial import Pair
+from srdeploy.urls import files_in
 
 PICTURES = 16
 """So many pictures of a folder are calibrated on, evenly spaced by name."""
@@ -59,7 +60,7 @@ def calibration_pairs(
 def _pictures_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; type --calibrate and a folder of pictures")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    paths = [path for path in files_in(folder) if path.suffix.lower() in PICTURE_SUFFIXES]
     if not paths:
         raise InputError(f"there are no pictures in {folder}; type --calibrate and a folder of some")
     return paths

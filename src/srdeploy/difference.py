@@ -64,7 +64,7 @@ def compare(
     of samples one level off, or more; "psnr_db", the least PSNR against the reference; "stamped_db", what it must be,
     up to SAME_DB. When both give floats, max_abs and PSNR are those of the floats; otherwise of the 8-bit levels,
     divided by 255.
-    Raises ParityError when the candidate's result has another shape or is not finite, ValueError without pictures.
+    Raises ParityError when the results have other shapes or one is not finite, ValueError without pictures.
     """
     if not pictures:
         raise ValueError("there are no pictures to compare on")
@@ -73,8 +73,9 @@ def compare(
         expected, found = reference(pixels[None]), candidate(pixels[None])
         if expected.shape != found.shape:
             raise ParityError(f"on {name} the result has shape {found.shape}, the reference's {expected.shape}")
-        if found.dtype.kind == "f" and not np.isfinite(found).all():
-            raise ParityError(f"on {name} the result has values that are not finite")
+        for whose, values in (("the reference's result", expected), ("the result", found)):
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise ParityError(f"on {name} {whose} has values that are not finite; it needs sound weights")
         tally.add(name, expected[0], found[0])
     return tally.judge(tolerance, reference_name, arithmetic)
 

@@ -62,7 +62,7 @@ class Done:
     exact: bool
     notes: tuple[str, ...]
     retried: int = 0
-    """Results that were black or no numbers, and were computed again in fp32."""
+    """Results that were no numbers, or black or white where the picture is not, and were computed again in fp32."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields of the contract's `run` answer."""

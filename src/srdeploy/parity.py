@@ -29,6 +29,7 @@ from srdeploy.media.pictures import read_picture
 from srdeploy.picture import Picture, Pixels
 from srdeploy.resample import middle
 from srdeploy.spec import ModelSpec, Parity, PixelForm, Precision
+from srdeploy.urls import files_in
 
 ROUNDED = "fp16, rounded after each node"
 
@@ -257,7 +258,7 @@ def _pictures_in(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; type --data and a folder of pictures")
     suffixes = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-    yield from (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in suffixes)
+    yield from (path for path in files_in(folder) if path.suffix.lower() in suffixes)
 
 
 def _channels(picture: Picture, channels: int) -> Pixels:

@@ -82,7 +82,9 @@ class Picture:
 
 
 def picture_of(pixels: Pixels) -> Picture:
-    """A Picture of an array (H, W) or (H, W, 3) RGB of uint8 or uint16; InputError for any other."""
+    """A Picture of an array (H, W) or (H, W, 3) RGB of uint8 or uint16, of any byte order; InputError for any other."""
+    if pixels.dtype.kind == "u":
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if (
         pixels.dtype not in (np.uint8, np.uint16)
         or (pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3))

@@ -33,7 +33,7 @@ def load_recipe(path: Path, kind: type[T]) -> T:
 def recipe_from_table(table: Mapping[str, Any], kind: type[T], where: str) -> T:
     """Build the dataclass `kind` from a parsed TOML table; `where` names it in messages."""
     hints = get_type_hints(kind)
-    known = {f.name: f for f in fields(cast(Any, kind))}
+    known = {f.name: f for f in fields(cast(Any, kind)) if f.metadata.get("in_recipe", True)}
     for key in table:
         if key not in known:
             raise RecipeError(f"{where}: unknown key '{key}'; known here: {', '.join(known)}")

@@ -83,6 +83,16 @@ def walk(folder: Path, refused: Callable[[OSError], None]) -> Iterator[tuple[Pat
         yield Path(place), folders, names
 
 
+def files_in(folder: Path) -> list[Path]:
+    """What is in a folder and those in it, sorted, but for folders. InputError where one of them cannot be read:
+    who measures on the others' pictures alone would not know it."""
+
+    def refused(error: OSError) -> None:
+        raise InputError(f"cannot read {error.filename}: {error.strerror or error}; check its permissions") from None
+
+    return sorted(place / name for place, _, names in walk(folder, refused) for name in names)
+
+
 class _Fetched:
     """Files of this process's own, by the URL that they came from."""
 

@@ -115,7 +115,7 @@ def _of_family(family: str, scale: int | None, shipped: list[str]) -> str:
         raise ModelError(_unknown(family, shipped))
     if scale is None:
         if len(members) > 1:
-            raise ModelError(f"{family} ships at several scales: {_listed(members)}; type one of them, or add --scale")
+            raise ModelError(f"{family} ships at several scales: {_listed(members)}; type one of them")
         return members[0]
     name = f"{family}-x{scale}"
     if name not in members:

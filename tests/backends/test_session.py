@@ -236,6 +236,13 @@ def test_tensorrt_that_is_missing_is_named(model_file: ModelFile, monkeypatch: p
             open_session(model_file(), "ort-tensorrt", device)
     with pytest.raises(DeviceError, match="--device cpu cannot be had"):
         open_session(model_file(), "ort-tensorrt", "cpu")
+    on_cpu = SimpleNamespace(get_available_providers=lambda: ["CPUExecutionProvider"])
+    for found, wheel in (([], _GpuWheel()), (["a GPU"], on_cpu)):
+        monkeypatch.setattr(ort_devices, "nvidia_gpus", lambda found=found: found)
+        monkeypatch.setattr(ort_devices, "onnxruntime", lambda wheel=wheel: wheel)
+        with pytest.raises(DeviceError, match=r"found .*; type: --backend ort") as caught:
+            open_session(model_file(), "ort-tensorrt", "auto")
+        assert "--device cpu" not in str(caught.value), "no CPU runs TensorRT"
 
 
 class _Node(NamedTuple):

@@ -1,12 +1,14 @@
 """What a row is of: pictures of many sizes and of one are the same work."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from srdeploy.bench import subjects
 from srdeploy.bench.suite import Row
+from srdeploy.errors import ModelError
 from srdeploy.upscale import Upscaler
 
 
@@ -33,3 +35,10 @@ def test_pictures_of_many_sizes_and_of_one_have_the_same_pixels(
     pixels = {kind: sum(height * width for height, width, _ in found) for kind, found in shapes.items()}
     assert abs(pixels["many"] / pixels["one"] - 1) < 0.01
     assert met[0][1] is not met[30][1], "each run opens the model anew, or sizes would be known to it"
+
+
+def test_a_network_of_one_size_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = SimpleNamespace(spec=SimpleNamespace(size=(48, 64)), path=Path("theirs.fp32.onnx"))
+    monkeypatch.setattr(subjects, "_open", lambda row, folder: SimpleNamespace(session=session))
+    with pytest.raises(ModelError, match="takes 64x48 pixels only; type --size 64x48"):
+        subjects.open_row(Row("network", "ort", "theirs.fp32.onnx", height=270, width=480), tmp_path)

@@ -64,6 +64,10 @@ def test_many_sizes_have_one_size_beside_them(tmp_path: Path) -> None:
         ("[[peers]]\npeers = ['bare ort']\nprecisions = ['fp16']", "fp32 and int8 on the CPU only"),
         ("[[peers]]\npeers = ['pytorch']\nprecisions = ['int8']", "fp32 and fp16 only"),
         ("[[sizes]]\ncount = 1", "count is 1"),
+        ("[[network]]\nsizes = []", "a list in it is empty"),
+        ("[[peers]]\npeers = []", "a [[peers]] table measures nothing"),
+        ("[parity]\nsets = []\ninstead = 'x'", "sets is empty"),
+        ("speed = 1", "known here: name, limit_s, narrow, quality, network, sizes, video, peers, parity"),
         ("[[video]]\nmodels = ['a']", "'file' is missing"),
         ("limit_s = 0\n[[network]]", "limit_s is 0"),
         ("", "measures nothing"),
@@ -74,6 +78,7 @@ def test_wrong_suites_are_one_line(tmp_path: Path, text: str, words: str) -> Non
     with pytest.raises(RecipeError, match=r"suite\.toml") as caught:
         load_suite(_suite(tmp_path, text))
     assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert "parity, folder" not in str(caught.value), "that is no key"
 
 
 def test_sizes_are_written_as_videos_are() -> None:

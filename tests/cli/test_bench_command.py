@@ -1,6 +1,7 @@
 """`srdeploy bench`, as a person types it, at sizes that take no time."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -138,6 +139,20 @@ def test_a_place_for_the_report_is_looked_for_first(tmp_path: Path, monkeypatch:
     (tmp_path / "file").write_text("")
     result = _invoke(*FP32, "--size", "48x32", "-o", tmp_path / "file")
     assert result.exit_code == 1 and "type another -o" in result.stderr, result.output
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may write anywhere
+    result = _invoke(*FP32, "--size", "48x32", "-o", tmp_path)
+    assert result.exit_code == 1 and f"the folder {tmp_path} is not writable" in result.stderr, result.output
+
+
+def test_quality_is_looked_for_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "_timed", lambda *_: pytest.fail("it was measured"))
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "a.fp32.set5.json").write_text("{}")
+    for folder, words in (("none", "there is no folder"), ("scores", "is no result of srdeploy eval --json")):
+        suite = tmp_path / "suite.toml"
+        suite.write_text(f'name = "T"\nquality = "{folder}"\n[[network]]\nmodels = ["espcn-x4"]\n')
+        result = _invoke("--suite", suite)
+        assert result.exit_code == 1 and words in result.stderr, result.output
 
 
 def test_a_suite_tells_what_it_could_not_measure(tmp_path: Path, clip: Path) -> None:
@@ -223,6 +238,10 @@ def test_wrongly(tmp_path: Path, samples: Path) -> None:
         ["espcn-x4", "--against", tmp_path / "bad.json"],
         ["espcn-x4", "--video", samples / "owl.png"],
         ["espcn-x4", "--video", tmp_path / "none.mp4"],
+        ["espcn-x4", "-o", ""],
+        ["espcn-x4", "--video", ""],
+        ["espcn-x4", "--against", ""],
+        ["--suite", ""],
     ):
         result = _invoke(*words, "--limit", 1)
         assert result.exit_code == 1, words

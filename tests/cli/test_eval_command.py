@@ -114,6 +114,21 @@ def test_several_models_in_one_table(two: Path, tmp_path: Path) -> None:
     assert "gain of espcn-x2.fp32.onnx x2" in again.stdout
 
 
+def test_files_of_one_name_are_told_apart(two: Path, tmp_path: Path) -> None:
+    from srdeploy import zoo
+
+    files = []
+    for name in ("espcn-x4", "fast-x4"):
+        (tmp_path / name).mkdir()
+        files.append(str(shutil.copy(zoo.find(name, precision="fp32"), tmp_path / name / "best.onnx")))
+    words = ("--data", two, "--metrics", "psnr_y")
+    result = _invoke("eval", *files, "bicubic", *words, "--csv", tmp_path / "scores.csv")
+    assert all(f"{file} x4" in result.stdout for file in files), result.output
+    assert {row["model"] for row in csv.DictReader((tmp_path / "scores.csv").open())} == {*files, "bicubic"}
+    refused = _invoke("eval", *files, *words, "--save", tmp_path / "made")
+    assert refused.exit_code == 1 and "two models are called best, and --save needs a folder" in refused.stderr
+
+
 def test_bicubic_takes_the_scale_of_the_models_beside_it(two: Path) -> None:
     words = ("--data", two, "--metrics", "psnr_y")
     document = _json(_invoke("eval", "bicubic", "espcn-x2", *words, "--json"))
@@ -140,3 +155,12 @@ def test_options_wrongly(two: Path, tmp_path: Path) -> None:
         assert set(_json(result)) == {"error"}
     assert _invoke("eval", "bicubic", "--data", two, "--weights", "vgg16").exit_code == 2
     assert not (tmp_path / "x").exists()
+
+
+def test_what_auto_chose_is_said(two: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srdeploy.upscale.opening.is_fast_int8", lambda: True)
+    words = ("eval", "espcn-x4", "--data", two, "--metrics", "psnr_y", "--backend", "ort")
+    result = _invoke(*words, "--precision", "auto", "--json")
+    assert _json(result)["model"] == "espcn-x4.int8.onnx"
+    assert result.stderr.startswith("note: espcn-x4.int8.onnx: --precision auto took int8 on ort: "), result.stderr
+    assert _invoke(*words, "--json").stderr == "", "without it, nothing is chosen"

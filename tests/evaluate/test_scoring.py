@@ -1,6 +1,8 @@
 """The evaluation protocol: published bicubic rows, an independent computation, and what it refuses."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,9 +11,14 @@ import pytest
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from srdeploy import zoo
+from srdeploy.backends.onnxfile import read_spec
+from srdeploy.calibration import calibration_pairs
 from srdeploy.errors import InputError, ModelError, OutputError
 from srdeploy.evaluate import DEFAULT, PROTOCOL, Save, Upscale, evaluate
 from srdeploy.media.pictures import read_picture
+from srdeploy.page.pairs import pairs_of
+from srdeploy.parity import pictures_for
 from srdeploy.picture import Picture
 from srdeploy.resample import imresize_uint8
 
@@ -160,3 +167,28 @@ def test_results_are_not_saved_where_they_would_do_harm(tmp_path: Path, samples:
         with pytest.raises(OutputError, match=words):
             evaluate("bicubic", tmp_path, 4, metrics=["psnr_y"], save=Save(folder))
     assert not (tmp_path / "deeper").exists()
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(
+    tmp_path: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pictures would be missing in the mean, and nobody would know. Root reads everything: the system refuses."""
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "owl.png").write_bytes((samples / "owl.png").read_bytes())
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("inner"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    takers: tuple[Callable[[], object], ...] = (
+        lambda: evaluate("bicubic", tmp_path, 4),
+        lambda: calibration_pairs(tmp_path, 1, 4, 1),
+        lambda: pictures_for(read_spec(zoo.find("espcn-x4")), tmp_path),
+        lambda: list(pairs_of(tmp_path, tmp_path)),
+    )
+    for take in takers:
+        with pytest.raises(InputError, match=r"cannot read .*inner: Permission denied"):
+            take()

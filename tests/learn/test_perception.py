@@ -173,7 +173,17 @@ def test_weights_that_cannot_be_had(weights: dict[str, Path], tmp_path: Path) ->
     ):
         with pytest.raises(InputError, match=words) as error:
             perception.Dists(path)
-        assert "\n" not in str(error.value)
+        assert "\n" not in str(error.value) and "PyTorch" not in str(error.value)
+
+
+def test_weights_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "net.pth").write_bytes(b"x")
+    monkeypatch.setattr(torch, "load", refuse)  # root may read anything
+    with pytest.raises(InputError, match=r"cannot read .*net\.pth: Permission denied"):
+        read_state(tmp_path / "net.pth")
 
 
 def test_weights_as_safetensors(weights: dict[str, Path], tmp_path: Path) -> None:

@@ -82,12 +82,45 @@ def test_plots_show_latency_quality_and_scaling(report: dict[str, Any]) -> None:
 
 
 def test_a_report_that_is_none(tmp_path: Path) -> None:
-    for name, text in {"a.json": "{", "b.json": "[]", "c.json": '{"rows": [{"model": "x"}]}'}.items():
+    texts = {"a.json": "{", "b.json": "[]", "c.json": '{"rows": [{"model": "x"}]}', "d.json": '{"rows": []}'}
+    for name, text in {**texts, "e.json": "[" * 100000}.items():
         (tmp_path / name).write_text(text)
-        with pytest.raises(InputError, match="is no report"):
+        with pytest.raises(InputError, match="is no report") as caught:
             read_report(tmp_path / name)
+        assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="cannot be read"):
         read_report(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("samples_ms", ["fast", "faster"]),
+        ("samples_ms", [0.0] * 160),
+        ("samples_ms", [1.0]),
+        ("visits", None),
+        ("visits", [160, 0]),
+        ("reference_ms", [0.0] * 40),
+        ("reference_ms", [1.0]),
+        ("cpu_ms", "x"),
+        ("model", ...),
+        ("environment", None),
+        ("environment", {"libraries": None}),
+    ],
+)
+def test_numbers_that_cannot_be_compared_are_found_before_anything_is_measured(
+    made_up: MakeUp, tmp_path: Path, key: str, value: Any
+) -> None:
+    report = made_up(3)
+    (tmp_path / "whole.json").write_text(json.dumps(report))
+    assert read_report(tmp_path / "whole.json")["rows"]
+    place = report if key == "environment" else report["rows"][2]
+    place[key] = value
+    if value is ...:
+        del place[key]
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    with pytest.raises(InputError, match=r"is no report of srdeploy bench \(.+\); give its report\.json"):
+        read_report(tmp_path)
 
 
 def test_a_folder_that_cannot_be(report: dict[str, Any], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from srdeploy.upscale.memory import free_bytes, resident_bytes
+from srdeploy.upscale.memory import free_bytes, has_room, resident_bytes
 
 MB = 1 << 20
 
@@ -30,7 +30,8 @@ def group(root: Path, folder: str, names: tuple[str, str, str], limit: str, used
     place.mkdir(parents=True, exist_ok=True)
     (place / names[0]).write_text(f"{limit}\n")
     (place / names[1]).write_text(f"{used}\n")
-    (place / "memory.stat").write_text(f"anon 1\n{names[2]} {cache}\n")
+    active = names[2].replace("inactive", "active")
+    (place / "memory.stat").write_text(f"anon 1\n{names[2]} {cache - cache // 3}\n{active} {cache // 3}\n")
 
 
 V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
@@ -42,6 +43,18 @@ def test_the_machine(root: Path) -> None:
     assert free_bytes(100 * MB, root) == 7900 * MB
     assert free_bytes(9000 * MB, root) == 0
     assert free_bytes(root=root / "nothing") is None
+
+
+def test_what_can_be_had_at_all(root: Path) -> None:
+    """Swap counts, for the machine and for a group; a system that says nothing is not in the way."""
+    assert has_room(8000 * MB, root) and not has_room(8001 * MB, root)
+    (root / "proc/self/cgroup").write_text("0::/box\n")
+    group(root, "box", V2, str(700 * MB), 500 * MB, 50 * MB)
+    assert has_room(250 * MB, root) and not has_room(251 * MB, root)
+    with (root / "proc/meminfo").open("a") as file:
+        file.write(f"SwapFree: {10 << 10} kB\n")
+    assert has_room(260 * MB, root) and not has_room(261 * MB, root)
+    assert has_room(1 << 60, root / "nothing")
 
 
 @pytest.mark.parametrize("inner", ["box/job", ""])

@@ -69,22 +69,56 @@ def test_nan_on_frame_7_is_computed_again_in_fp32() -> None:
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_black_where_the_picture_is_not(whole: bool) -> None:
-    """uint8 cannot say NaN: an engine makes 0 of it, in the whole result or in as much as one value reaches."""
+@pytest.mark.parametrize("value", [0, 255])
+def test_black_or_white_where_the_picture_is_not(value: int, whole: bool) -> None:
+    """uint8 cannot say NaN: engines make 0 of it or 255, in the whole result or in as much as one value reaches."""
 
-    def spoil(call: int, pixels: Pixels) -> float | None:
-        return 0 if whole else None
-
-    class Partly(Fake):
+    class Spoilt(Fake):
         def _infer(self, pixels: Pixels, out: Pixels) -> None:
             super()._infer(pixels, out)
-            out[:, 10:24, 30:44] = 0
+            place = out if whole else out[:, 10:24, 30:44]
+            place[...] = value
 
-    fake = Fake(spoil) if whole else Partly()
-    upscaler = Upscaler(fake, fp32=lambda: Fake(arithmetic="fp32"))
-    picture = gray(40, 50)
+    upscaler = Upscaler(Spoilt(), fp32=lambda: Fake(arithmetic="fp32"))
+    picture = Picture("gray", (gray(40, 50).planes[0] // 2,))  # neither black nor bright
     assert np.array_equal(upscaler(picture).planes[0], larger(picture))
-    assert upscaler.log.take()[0] == 1
+    retried, notes = upscaler.log.take()
+    assert retried == 1 and "gave no numbers in fp16; those parts were computed again in fp32" in notes[0]
+
+
+@pytest.mark.parametrize("engine", ["ort", "openvino"])
+def test_what_an_engine_makes_of_nan_is_seen(engine: str, tmp_path: Path) -> None:
+    """A network that takes logarithms of what may be negative: one engine makes black of them, the other white."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("openvino" if engine == "openvino" else "onnxruntime")
+    from srdeploy.graph.files import stamp_and_save
+    from srdeploy.graph.pixels import wrap_pixels
+
+    node, value, float32 = onnx.helper.make_node, onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    numbers = {"third": np.float32(0.3), "none": np.float32(0), "same": np.ones((4, 1, 1, 1), np.float32)}
+    graph = onnx.helper.make_graph(
+        [
+            node("Sub", ["input", "third"], ["above"]),
+            node("Log", ["above"], ["logarithm"]),
+            node("Mul", ["logarithm", "none"], ["nothing"]),
+            node("Add", ["input", "nothing"], ["sum"]),
+            node("Conv", ["sum", "same"], ["four"]),
+            node("DepthToSpace", ["four"], ["output"], blocksize=2, mode="CRD"),
+        ],
+        "test",
+        [value("input", float32, ["batch", 1, "height", "width"])],
+        [value("output", float32, ["batch", 1, "out_height", "out_width"])],
+        [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in numbers.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    spec = replace(read_spec(FILE), name="log-x2", halo=0, parity=None)
+    stamp_and_save(wrap_pixels(model), spec, tmp_path / "log-x2.fp32.onnx")
+    upscaler = Upscaler(open_session(tmp_path / "log-x2.fp32.onnx", engine, "cpu", 1))
+    upscaler(np.full((20, 30), 90, np.uint8))
+    assert upscaler.log.take() == (0, ())
+    upscaler(np.full((20, 30), 60, np.uint8))
+    retried, notes = upscaler.log.take()
+    assert retried == 1 and "gives black or white where the picture is not, in fp32 too" in notes[0]
 
 
 def test_black_pictures_stay_black() -> None:
@@ -94,6 +128,14 @@ def test_black_pictures_stay_black() -> None:
     assert upscaler(dark).max() == 255
     upscaler = Upscaler(Fake(lambda call, pixels: 0))
     assert not upscaler(dark).any()
+    assert upscaler.log.take()[0] == 0
+
+
+def test_bright_pictures_may_become_white() -> None:
+    upscaler = Upscaler(Fake(lambda call, pixels: 255))
+    bright = np.full((30, 40, 3), 200, np.uint8)
+    bright[:2] = 10  # a thin dark line may drown
+    assert (upscaler(bright) == 255).all()
     assert upscaler.log.take()[0] == 0
 
 
@@ -122,6 +164,18 @@ def test_out_of_memory_twice_halves_the_tile_twice(tile: Any, end: int) -> None:
     before_again = len(fake.sizes)
     upscaler(picture)  # remembered: the next picture begins with what fitted
     assert len(set(fake.sizes[before_again:])) == 1
+
+
+def test_a_result_that_does_not_fit_is_refused_before_it_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that is lent and not there ends a process without a word."""
+    asked: list[int] = []
+    monkeypatch.setattr("srdeploy.upscale.upscaler.has_room", lambda needed: asked.append(needed))
+    fake = Fake()
+    with pytest.raises(OutOfMemory, match="not enough memory for a result of 8400x8200"):
+        Upscaler(fake)(Picture("gray", (np.zeros((4100, 4200), np.uint8),)))
+    assert asked == [8200 * 8400 + (96 << 20)] and not fake.sizes
+    Upscaler(fake)(gray(100, 100))
+    assert len(asked) == 1, "a small one is not asked about"
 
 
 def test_no_tile_is_small_enough() -> None:

@@ -102,6 +102,7 @@ def test_arrays_in_and_into_files(upscaler: Upscaler, tmp_path: Path) -> None:
         big = upscaler(given)
         write_picture(tmp_path / "big.png", big)
         assert np.array_equal(read_picture(tmp_path / "big.png").planes[0], big)
+    assert np.array_equal(upscaler(pixels.astype(">u2")), upscaler(pixels)), "as numpy reads them from TIFF"
     for wrong in (pixels / 65535, pixels[None], pixels[:0], "big.png"):
         with pytest.raises(InputError):
             write_picture(tmp_path / "big.png", wrong)

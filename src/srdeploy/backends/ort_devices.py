@@ -58,16 +58,15 @@ def tensorrt_devices() -> list[str]:
 
 def _gpu_devices(provider: str, library: str) -> list[str]:
     gpus = nvidia_gpus()
+    instead = "--device cpu" if provider == CUDA else "--backend ort"
     if provider not in onnxruntime().get_available_providers():
         seen = f"found {gpus[0]}, but" if gpus else "found no NVIDIA GPU, and"
         raise DeviceError(
-            f"{seen} the installed onnxruntime runs on the CPU only; type: --device cpu, or with an NVIDIA GPU: "
+            f"{seen} the installed onnxruntime runs on the CPU only; type: {instead}, or with an NVIDIA GPU: "
             "pip uninstall -y onnxruntime && pip install 'srdeploy[gpu]'"
         )
     if not gpus:
-        raise DeviceError(
-            "found no NVIDIA GPU or no driver for it (nvidia-smi shows what there is); type: --device cpu"
-        )
+        raise DeviceError(f"found no NVIDIA GPU or no driver for it (nvidia-smi shows what there is); type: {instead}")
     reason = ort_cuda.why_not(onnxruntime(), library)
     if reason:
         raise DeviceError(f"found {gpus[0]}, but {reason}")

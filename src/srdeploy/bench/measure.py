@@ -20,7 +20,7 @@ from srdeploy.bench.sampling import Samples, take
 from srdeploy.bench.subjects import Subject, open_row
 from srdeploy.bench.suite import Row, Suite, rows
 from srdeploy.environment import cores, environment, load
-from srdeploy.errors import DeviceError, MissingExtra, ModelError, SrdeployError
+from srdeploy.errors import DeviceError, MissingExtra, ModelError, RecipeError, SrdeployError
 from srdeploy.graph.files import load_model
 from srdeploy.graph.work import Work, work_of
 from srdeploy.parity import file_hash
@@ -41,10 +41,11 @@ def measure(suite: Suite, say: Say = lambda line: None, strict: bool = False) ->
     """
     begun = time.monotonic()
     deadline = begun + suite.limit_s
+    quality = _quality(suite)  # what is wrong with it is said now, and not after minutes of measuring
     machine = {**environment(), "cores": cores(), "gpus": nvidia_gpus(), "gpu_driver": driver_version()}
     machine["load_before"] = load()
     wanted = rows(suite)
-    measured, missing = _timed(wanted, suite, machine, deadline, say, strict) if wanted else ([], [])
+    measured, missing = _timed(wanted, suite, machine, quality, deadline, say, strict) if wanted else ([], [])
     report = {
         "suite": suite.name,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -63,7 +64,13 @@ def measure(suite: Suite, say: Say = lambda line: None, strict: bool = False) ->
 
 
 def _timed(
-    wanted: Sequence[Row], suite: Suite, machine: dict[str, Any], deadline: float, say: Say, strict: bool
+    wanted: Sequence[Row],
+    suite: Suite,
+    machine: dict[str, Any],
+    quality: Mapping[str, float],
+    deadline: float,
+    say: Say,
+    strict: bool,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows that were measured, and those that could not be; the machine's peaks are added to what is known of it."""
     busy = machine["load_before"]
@@ -75,13 +82,12 @@ def _timed(
         threads = sorted({subject.facts["threads"] for subject in subjects})
         before = [peaks(count) for count in threads]
         agreement = _agreement(opened)
-        left = deadline - time.monotonic()
+        left = max(0.0, deadline - time.monotonic())
         say(f"{len(subjects)} rows in turns, until each is known to {suite.narrow:.1%} or {left:.0f} s are over")
         samples = take(subjects, deadline, suite.narrow, _now_and_then(say))
         # Twice, since a peak is the best that was seen and a busy moment would hide it.
         machine["peaks"] = [best_peaks(first, peaks(first["threads"])) for first in before]
         machine["swing"] = [_swing(count, opened, samples) for count in threads]
-    quality = _quality(suite)
     measured = [
         _row(row, taken, machine, agreement.get(index), quality)
         for index, (row, taken) in enumerate(zip(opened, samples, strict=True))
@@ -236,12 +242,14 @@ def _quality(suite: Suite) -> dict[str, float]:
     if not suite.quality:
         return {}
     folder = suite.folder / suite.quality
+    if not folder.is_dir():
+        raise RecipeError(f"quality is {suite.quality!r}, and there is no folder {folder}; mend it, or leave it out")
     found = {}
     for path in sorted(folder.glob("*.set5.json")):
         try:
             found[path.name.removesuffix(".set5.json")] = float(json.loads(path.read_text())["mean"]["psnr_y"])
         except (ValueError, KeyError, TypeError):
-            raise ModelError(f"{path} is no result of srdeploy eval --json; make it again") from None
+            raise RecipeError(f"{path} is no result of srdeploy eval --json; make it again") from None
     return found
 
 

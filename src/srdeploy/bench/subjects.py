@@ -12,7 +12,7 @@ import numpy as np
 from srdeploy import zoo
 from srdeploy.bench.suite import Row
 from srdeploy.environment import cores
-from srdeploy.errors import InputError
+from srdeploy.errors import InputError, ModelError
 from srdeploy.jobs import Choices, Done, Job, run_job
 from srdeploy.media import open_reader
 from srdeploy.media.kinds import PICTURE_SUFFIXES
@@ -129,7 +129,9 @@ def probe_video(row: Row) -> tuple[int, int]:
 
 
 def _network(row: Row, upscaler: Upscaler) -> Subject:
-    session = upscaler.session
+    session, size = upscaler.session, upscaler.session.spec.size
+    if size not in (None, (row.height, row.width)):
+        raise ModelError(f"{session.path.name} takes {size[1]}x{size[0]} pixels only; type --size {size[1]}x{size[0]}")
     facts = {
         "model": session.spec.name,
         "backend": session.backend,

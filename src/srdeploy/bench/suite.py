@@ -104,6 +104,10 @@ class Parity:
     models: tuple[str, ...] = ()
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        if not self.sets:
+            raise ValueError("sets is empty; name a folder of pictures at least")
+
 
 @dataclass(frozen=True)
 class Suite:
@@ -120,7 +124,7 @@ class Suite:
     video: tuple[Video, ...] = ()
     peers: tuple[Peers, ...] = ()
     parity: Parity | None = None
-    folder: Path = field(default=Path(), compare=False)
+    folder: Path = field(default=Path(), compare=False, metadata={"in_recipe": False})
 
     def __post_init__(self) -> None:
         if not 0 < self.limit_s <= 86400 or not 0 < self.narrow < 1:
@@ -165,11 +169,14 @@ def load_suite(path: Path) -> Suite:
 
 def rows(suite: Suite) -> list[Row]:
     """Every row of a suite, in its order; what several of its tables ask for is one row."""
-    found = [row for table in suite.network for row in _network_rows(table)]
-    found += [row for table in suite.sizes for row in _sizes_rows(table)]
-    found += [row for table in suite.video for row in _video_rows(table, suite.folder)]
-    found += [row for table in suite.peers for row in _peer_rows(table, suite.folder)]
-    return list(dict.fromkeys(found))
+    found = [("network", list(_network_rows(table))) for table in suite.network]
+    found += [("sizes", list(_sizes_rows(table))) for table in suite.sizes]
+    found += [("video", list(_video_rows(table, suite.folder))) for table in suite.video]
+    found += [("peers", list(_peer_rows(table, suite.folder))) for table in suite.peers]
+    empty = next((kind for kind, table in found if not table), None)
+    if empty is not None:
+        raise RecipeError(f"a [[{empty}]] table measures nothing: a list in it is empty; fill it, or leave it out")
+    return list(dict.fromkeys(row for _, table in found for row in table))
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from srdeploy.cli.answer import error_line, expected_errors, note, print_json, say
-from srdeploy.cli.options import Json
+from srdeploy.cli.options import Json, path_of, path_or_none
 
 if TYPE_CHECKING:
     from srdeploy.bench.suite import Suite
@@ -17,21 +17,15 @@ def bench(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL...]", help="Shipped names, or paths of .onnx files.")
     ] = None,
-    suite: Annotated[
-        Path | None, typer.Option("--suite", readable=False, help="A TOML file, such as benchmarks/cpu.toml.")
-    ] = None,
+    suite: Annotated[str | None, typer.Option("--suite", help="A TOML file, such as benchmarks/cpu.toml.")] = None,
     size: Annotated[
         list[str] | None, typer.Option("--size", help="WxH of the input, several times if wanted. Default: 480x270.")
     ] = None,
-    video: Annotated[
-        Path | None, typer.Option("--video", readable=False, help="Measure from this file to a file, too.")
-    ] = None,
+    video: Annotated[str | None, typer.Option("--video", help="Measure from this file to a file, too.")] = None,
     against: Annotated[
-        Path | None, typer.Option("--against", readable=False, help="An earlier report.json; exit 1 if now slower.")
+        str | None, typer.Option("--against", help="An earlier report.json; exit 1 if now slower.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", readable=False, help="Folder for report.json, .md and .html.")
-    ] = None,
+    out: Annotated[str | None, typer.Option("-o", "--out", help="Folder for report.json, .md and .html.")] = None,
     backend: Annotated[list[str] | None, typer.Option("--backend", help="Engines, several times if wanted.")] = None,
     precision: Annotated[
         list[str] | None, typer.Option("--precision", help="fp32, fp16, bf16, int8; several times if wanted.")
@@ -65,22 +59,26 @@ def bench(
         from srdeploy.atomic import result_folder
         from srdeploy.bench.measure import describe, measure
         from srdeploy.bench.suite import load_suite
+        from srdeploy.media.base import check_place
         from srdeploy.report.files import read_report, write_report
 
-        old = None if against is None else read_report(against)
-        plan = load_suite(suite) if suite else _plan(models or [], chosen)
+        earlier, folder = path_or_none(against, "--against"), path_or_none(out, "-o")
+        old = None if earlier is None else read_report(earlier)
+        plan = _plan(models or [], chosen) if suite is None else load_suite(path_of(suite, "--suite"))
         if limit is not None:
             from dataclasses import replace
 
             plan = replace(plan, limit_s=limit)
-        # A folder that cannot be made is said now, and not after minutes of measuring.
-        with nullcontext() if out is None else result_folder(out):
+        # A folder that cannot be made or written to is said now, and not after minutes of measuring.
+        with nullcontext() if folder is None else result_folder(folder):
+            if folder is not None:
+                check_place(folder / "report.json")
             report = measure(plan, note, strict=suite is None)
             try:
-                slower = _compare(report, old, against)
+                slower = _compare(report, old, earlier)
             finally:  # what took minutes is kept whatever it is compared with
-                if out is not None:
-                    write_report(report, out)
+                if folder is not None:
+                    write_report(report, folder)
     if as_json:
         print_json(report)
     else:
@@ -90,8 +88,8 @@ def bench(
             say(f"{row['model']} {row['precision']} on {row['backend']}: not measured: {row['reason']}")
         for line in _changes(report):
             say(line)
-        if out is not None:
-            say(f"{out / 'report.html'}, report.md and report.json")
+        if folder is not None:
+            say(f"{folder / 'report.html'}, report.md and report.json")
     failed = [row for row in report.get("parity", []) if not row["passed"]]
     if failed:
         first = f"{failed[0]['file']} on {failed[0]['backend']}"
@@ -132,7 +130,7 @@ def _plan(models: list[str], chosen: dict[str, Any]) -> "Suite":
     if chosen["size"] or chosen["video"] is None:
         table["network"] = [{**common, "sizes": chosen["size"] or ["480x270"], "batch": chosen["batch"] or [1]}]
     if chosen["video"] is not None:
-        table["video"] = [{**common, "file": str(chosen["video"].resolve())}]
+        table["video"] = [{**common, "file": str(path_of(chosen["video"], "--video").resolve())}]
     suite = recipe_from_table(table, Suite, "the command line")
     rows(suite)
     return suite

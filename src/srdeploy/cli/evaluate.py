@@ -11,7 +11,8 @@ from srdeploy.cli.options import Backend, Device, Json, Threads, path_of
 from srdeploy.errors import InputError
 
 if TYPE_CHECKING:
-    from srdeploy.evaluate import Evaluation, Save, Upscale
+    from srdeploy.evaluate import Evaluation, Save
+    from srdeploy.upscale import Upscaler
 
 
 def evaluate(
@@ -85,9 +86,13 @@ def evaluate(
 
         def score(one: _Candidate, keep: "Save | None") -> "Evaluation":
             assert one.scale is not None
-            return measure(one.upscale, folder, one.scale, one.name, names, weights=given, save=keep)
+            found = measure(one.upscale, folder, one.scale, one.name, names, weights=given, save=keep)
+            if one.upscale != "bicubic":  # what was chosen for the person, and what was computed again
+                for text in one.upscale.log.take()[1]:
+                    note(f"note: {one.name}: {text}")
+            return found
 
-        candidates = _with_scales([opened(model, scale) for model in models])
+        candidates = _told_apart(_with_scales([opened(model, scale) for model in models]), models)
         scales = sorted({one.scale for one in candidates if one.scale is not None})
         bases = {} if baseline is None else {at: opened(baseline, at) for at in scales}
         places = _places(candidates, place)
@@ -112,7 +117,7 @@ class _Candidate:
 
     name: str
     scale: int | None
-    upscale: "Upscale | Literal['bicubic']"
+    upscale: "Upscaler | Literal['bicubic']"
 
 
 def _weights(text: str) -> tuple[str, Path]:
@@ -131,11 +136,22 @@ def _with_scales(candidates: list[_Candidate]) -> list[_Candidate]:
     return [replace(one, scale=one.scale or next(iter(scales), 4)) for one in candidates]
 
 
+def _told_apart(candidates: list[_Candidate], typed: list[str]) -> list[_Candidate]:
+    """Files of one name, such as the best of two trainings, are called what a person typed for them."""
+    from srdeploy import zoo
+
+    names = [one.name for one in candidates]
+    return [
+        replace(one, name=text) if names.count(one.name) > 1 and zoo.is_path(text) else one
+        for one, text in zip(candidates, typed, strict=True)
+    ]
+
+
 def _places(candidates: list[_Candidate], save: "Save | None") -> "list[Save | None]":
     """Where each one's pictures go: the folder itself for one, a folder in it for each of several."""
     if save is None or len(candidates) == 1:
         return [save] * len(candidates)
-    names = [one.name.removesuffix(".onnx") for one in candidates]
+    names = [Path(one.name).name.removesuffix(".onnx") for one in candidates]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two models are called {name}, and --save needs a folder for each; score one at a time")

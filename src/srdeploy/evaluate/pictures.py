@@ -8,6 +8,7 @@ import numpy.typing as npt
 from srdeploy.errors import InputError
 from srdeploy.media.kinds import PICTURE_SUFFIXES
 from srdeploy.picture import Picture
+from srdeploy.urls import files_in
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -15,13 +16,13 @@ Rgb = npt.NDArray[np.uint8]
 def pictures_in(folder: Path) -> list[Path]:
     """The picture files in `folder` and the folders in it, sorted; hidden files and folders are left out.
 
-    Raises InputError when there is no such folder or no picture in it.
+    Raises InputError when there is no such folder or no picture in it, or one that cannot be read.
     """
     if not folder.exists():
         raise InputError(f"no such folder: {folder}; give a folder of full-resolution pictures")
     if not folder.is_dir():
         raise InputError(f"{folder} is a file; give a folder of full-resolution pictures")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+    paths = [p for p in files_in(folder) if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()]
     paths = [p for p in paths if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
     if not paths:
         raise InputError(f"no picture (PNG, JPEG, WebP, BMP, TIFF) is in {folder}; give a folder that has some")

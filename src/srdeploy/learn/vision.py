@@ -48,8 +48,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
             state = require("safetensors.torch", "eval").load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; check its permissions") from None
     except Exception as error:  # noqa: BLE001 - safetensors and torch raise all sorts for a damaged file
-        raise InputError(f"{path} does not load as weights: {one_line(error)}") from None
+        # torch's text is advice to its caller, and nothing that a person can do.
+        reason = one_line(error) if path.suffix == ".safetensors" else "it is not whole, or holds more than tensors"
+        raise InputError(f"{path} does not load as weights: {reason}; fetch it again, or give another") from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds no state dict (tensors by name); give one, as torchvision's files are")
     return state

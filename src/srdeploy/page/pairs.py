@@ -16,6 +16,7 @@ from srdeploy.media.colour import rgb_from_yuv
 from srdeploy.metrics import SSIM_WINDOW, luma, psnr, ssim
 from srdeploy.picture import Frame, Picture
 from srdeploy.resample import imresize_uint8
+from srdeploy.urls import files_in
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -84,7 +85,7 @@ def matched(a: Path, b: Path) -> list[tuple[str, Path, Path]]:
 
 def _named(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in files_in(folder):
         if path.is_file() and is_media(path) and not path.name.startswith("."):
             name = path.relative_to(folder).with_suffix("")
             found.setdefault(str(name.with_name(_ADDED.sub("", name.name))), path)

@@ -1,6 +1,7 @@
 """A report on disk: three files that appear together, each whole."""
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,17 +34,35 @@ def write_report(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """A report.json, or the one in a folder. Raises InputError when it is none."""
+    """A report.json, or the one in a folder, with samples to compare. Raises InputError when it is none."""
     file = path / "report.json" if path.is_dir() else path
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
-        rows = report["rows"]
-        if not isinstance(rows, list) or not all(isinstance(row["samples_ms"], list) for row in rows):
-            raise TypeError("its rows carry no samples")
+        if not report["rows"]:
+            raise ValueError("nothing was timed in it")
+        for row in report["rows"]:
+            _check_row(row)
+        if not isinstance(report["environment"]["libraries"], dict):
+            raise TypeError("it does not say which libraries ran")
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}; give the report.json of an earlier bench") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{file} is no report of srdeploy bench ({' '.join(str(error).split())[:100]}); give its report.json"
-        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:100]
+        raise InputError(f"{file} is no report of srdeploy bench ({reason}); give its report.json") from None
     return dict(report)
+
+
+def _check_row(row: Mapping[str, Any]) -> None:
+    """Raise ValueError, KeyError or TypeError for a row whose numbers cannot be compared with others."""
+    for key in ("model", "backend", "precision", "device", "input"):
+        row[key]
+    samples = row["samples_ms"]
+    visits = row.get("visits") or [1] * len(samples)
+    if sum(visits) != len(samples) or min(visits, default=1) < 1:
+        raise ValueError("its visits do not add up to its samples")
+    for key in ("samples_ms", "cpu_ms", "reference_ms", "reference_cpu_ms"):
+        values = row.get(key) or ()
+        if not all(0 < value < math.inf for value in values):
+            raise ValueError(f"{key} holds what is no time")
+        if key != "samples_ms" and values and len(values) != len(visits):
+            raise ValueError(f"{key} has {len(values)} values for {len(visits)} visits")

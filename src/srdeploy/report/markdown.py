@@ -159,7 +159,7 @@ def _parity_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             "equal" if row["psnr_db"] is None else f"{row['psnr_db']:.1f}",
             *(f"{row['max_abs']:.2g}", f"{row['off']:.4%}"),
             *(f"{row['sets'][name]['psnr_y']:.3f} / {row['sets'][name]['ssim_y']:.4f}" for name in sets),
-            *(f"{row['loss_db']:.4f}", "pass" if row["passed"] else "FAIL"),
+            *(f"{row['loss_db']:z.4f}", "pass" if row["passed"] else "FAIL"),
         ]
         for row in rows
     ]

@@ -15,8 +15,8 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
 figure { margin: 0; } figcaption { font-weight: 600; margin-bottom: 6px; } svg { width: 100%; height: auto; }
 .wide { overflow-x: auto; } table { border-spacing: 0; font-size: .875rem; }
 th, td { padding: 5px 10px; text-align: left; border-bottom: 1px solid #e3e6ea; white-space: nowrap; }
-td.long { white-space: normal; min-width: 16rem; }
-th { position: sticky; top: 0; background: #fff; } tr:hover td { background: #f4f6f8; }
+th, td.words, td.long { white-space: normal; } td.words { min-width: 9rem; } td.long { min-width: 16rem; }
+th { vertical-align: bottom; } tr:hover td { background: #f4f6f8; }
 th:first-child, td:first-child { position: sticky; left: 0; background: #fff; }
 @media (max-width: 600px) { td:first-child { white-space: normal; min-width: 6.5rem; max-width: 9rem; } }
 .num { text-align: right; font-variant-numeric: tabular-nums; } footer { color: #5b6470; margin-top: 2rem; }
@@ -142,8 +142,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(heads))]
 
     def cell(tag: str, text: str, index: int) -> str:
-        kind = ' class="num"' if numeric[index] else ' class="long"' if len(text) > 60 else ""
-        return f"<{tag}{kind}>{escape(text)}</{tag}>"
+        kind = "num" if numeric[index] else "long" if len(text) > 60 else "words" if len(text) > 16 else ""
+        return f'<{tag} class="{kind}">{escape(text)}</{tag}>' if kind else f"<{tag}>{escape(text)}</{tag}>"
 
     head = "".join(cell("th", text, i) for i, text in enumerate(heads))
     body = "\n".join(f"<tr>{''.join(cell('td', text, i) for i, text in enumerate(row))}</tr>" for row in rows)

@@ -19,6 +19,15 @@ def free_bytes(reserved: int = 0, root: Path = Path("/")) -> int | None:
     return max(0, min(found)) if found else None
 
 
+def has_room(needed: int, root: Path = Path("/")) -> bool:
+    """Whether so many bytes can be had at all, those on a swap device counted; a system that says nothing has them.
+
+    To be asked before they are taken: Linux lends more than there is, and kills without a word who makes use of it.
+    """
+    free = free_bytes(root=root)
+    return free is None or needed <= free + sum(_meminfo(root, "SwapFree"))
+
+
 def resident_bytes(root: Path = Path("/")) -> int | None:
     """Memory that this process has now; None where the system does not say."""
     pages = _statm(root)
@@ -26,8 +35,12 @@ def resident_bytes(root: Path = Path("/")) -> int | None:
 
 
 def _machine(root: Path) -> Iterator[int]:
+    yield from _meminfo(root, "MemAvailable")
+
+
+def _meminfo(root: Path, name: str) -> Iterator[int]:
     for line in _text(root / "proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
+        if line.startswith(f"{name}:"):
             yield int(line.split()[1]) << 10
 
 
@@ -36,10 +49,10 @@ def _groups(root: Path) -> Iterator[int]:
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, kinds, path = line.split(":", 2)
         if not kinds:
-            base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+            base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "")
         elif "memory" in kinds.split(","):
             base = root / "sys/fs/cgroup/memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
         else:
             continue
         # In a container the path may name what only the machine outside sees; the base is then the group itself.
@@ -47,7 +60,8 @@ def _groups(root: Path) -> Iterator[int]:
         for folder in (base / inner, *(base / parent for parent in inner.parents if inner.parts)):
             limit, used = (_text(folder / name).strip() for name in names[:2])
             if limit.isdecimal() and used.isdecimal() and int(limit) < _UNLIMITED:
-                yield int(limit) - int(used) + _statistic(folder / "memory.stat", names[2])
+                cache = (f"{names[2]}{kind}_file" for kind in ("inactive", "active"))
+                yield int(limit) - int(used) + sum(_statistic(folder / "memory.stat", name) for name in cache)
 
 
 def _statistic(path: Path, name: str) -> int:

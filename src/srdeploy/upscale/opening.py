@@ -72,7 +72,7 @@ def open_upscaler(
     if precision != "auto" and session.arithmetic != precision:
         raise DeviceError(
             f"--precision {precision} was asked, but {path.name} on {session.backend} {session.device} would "
-            f"compute as {session.arithmetic}; type --precision auto, or only -m {path}"
+            f"compute as {session.arithmetic}; type --precision auto, or give the model as {path}"
         )
     if scale is not None and scale != session.spec.scale:
         raise ModelError(f"--scale {scale} was asked, but {path.name} enlarges by {session.spec.scale}")

@@ -13,7 +13,7 @@ from srdeploy.inorder import in_order
 from srdeploy.picture import Pixels
 from srdeploy.spec import ModelSpec
 from srdeploy.tiling import Tile, common_tile, plan, powers_of_two, window_plan
-from srdeploy.upscale.guard import is_black
+from srdeploy.upscale.guard import is_lost
 from srdeploy.upscale.memory import free_bytes, resident_bytes
 
 TileChoice = int | Literal["auto", "none"]
@@ -169,7 +169,7 @@ class Tiled:
         name, arithmetic = self.session.path.name, self.session.arithmetic
         if again is None:
             raise ModelError(
-                f"{name} gives black or no numbers in {arithmetic}, and there is no fp32 file of it to compute that "
+                f"{name} gives no numbers in {arithmetic}, and there is no fp32 file of it to compute that "
                 "again; type: srdeploy export and what it was made from"
             )
         (found,) = infer(again, given[None], peak, big[None])
@@ -177,10 +177,10 @@ class Tiled:
             raise ModelError(
                 f"{again.path.name} gives values that are not finite in fp32 too; export it from sound weights"
             )
-        if found == "black":
-            self._log.say(f"{again.path.name} gives black where the picture is not, in fp32 too")
+        if found == "lost":
+            self._log.say(f"{again.path.name} gives black or white where the picture is not, in fp32 too")
         else:
-            self._log.say(f"{name} gave black or no numbers in {arithmetic}; those parts were computed again in fp32")
+            self._log.say(f"{name} gave no numbers in {arithmetic}; those parts were computed again in fp32")
 
     def _halve(self, tile: int, error: Exception) -> None:
         """Note that a tile was too large. Raises what was raised when there is no smaller one to try."""
@@ -244,7 +244,7 @@ class Tiled:
         return max(estimate / 4, min(4 * estimate, _MARGIN * (after - before) / side**2))
 
 
-def infer(session: Session, given: Pixels, peak: int, big: Pixels) -> list[Literal["sound", "black", "no numbers"]]:
+def infer(session: Session, given: Pixels, peak: int, big: Pixels) -> list[Literal["sound", "lost", "no numbers"]]:
     """(N, H, W, C) integers through a uint8 or a float session into `big`, and what came out of each."""
     if session.spec.pixels == "uint8":
         session.run(given, big)
@@ -257,8 +257,9 @@ def infer(session: Session, given: Pixels, peak: int, big: Pixels) -> list[Liter
         for one, made, whole in zip(values, big, sound, strict=True):
             if whole:
                 made[...] = np.rint(one, out=one)
+    white = session.arithmetic != "int8"
     return [
-        "no numbers" if not whole else "black" if is_black(one, made, peak) else "sound"
+        "no numbers" if not whole else "lost" if is_lost(one, made, peak, white) else "sound"
         for one, made, whole in zip(given, big, sound, strict=True)
     ]
 

@@ -19,7 +19,8 @@ from srdeploy.media.enlarge import chroma_offset, enlarge_part, enlarge_plane
 from srdeploy.picture import Frame, Picture, Pixels, check_picture, picture_of
 from srdeploy.shortage import is_shortage
 from srdeploy.spec import ModelSpec
-from srdeploy.upscale.tiles import Log, TileChoice, Tiled, window_overlap
+from srdeploy.upscale.memory import has_room
+from srdeploy.upscale.tiles import SMALL_BYTES, Log, TileChoice, Tiled, window_overlap
 
 _PART = 512
 """Side in pixels of the parts of a result whose colour is made at once: what is between stays in a core's cache."""
@@ -29,6 +30,9 @@ _AT_ONCE = 8
 
 Part = tuple[slice, slice]
 """Rows and columns of a plane."""
+
+LEAST_BYTES = 96 << 20
+"""What the smallest tiles and the encoder of a large result were seen to take beside it."""
 
 Kind = TypeVar("Kind", Picture, Frame, Pixels)
 
@@ -41,7 +45,8 @@ class Upscaler:
     replaces it, and a smaller overlap than the halo (or any overlap of a network without one) gives an approximate
     result. When memory runs out all the same, tiles are halved.
     deep: opens the float file of the same model, for pictures of more than 8 bits; it is called once, when needed.
-    fp32: opens the fp32 file of the same model; results that are black or no numbers are computed again by it.
+    fp32: opens the fp32 file of the same model, which computes again what is no numbers, or black or white where the
+    picture is not.
     why: what a person is told once the session has enlarged something; pictures of more than 8 bits may go elsewhere.
 
     Luma networks enlarge luma; chroma follows by bicubic (Keys 1981, a = -0.5) at its own siting. RGB
@@ -135,6 +140,7 @@ class Upscaler:
         network = self._network_for(picture.depth)
         self._tell(network.session, picture.depth)
         try:
+            self._check_room(picture)
             by = self._by_rgb if self.session.spec.channels == 3 else self._by_luma
             result = by(network, picture)
             if picture.alpha is None:
@@ -143,10 +149,20 @@ class Upscaler:
         except Exception as error:
             if isinstance(error, SrdeployError) or not is_shortage(error):
                 raise
-            height, width = picture.height * self.scale, picture.width * self.scale
-            raise OutOfMemory(
-                f"there is not enough memory for a result of {width}x{height}; close other programs, or cut the picture"
-            ) from None
+            raise self._too_large(picture) from None
+
+    def _check_room(self, picture: Picture) -> None:
+        """Raise OutOfMemory for a result that there is no memory for, before a system that lends it kills us."""
+        planes = picture.planes if picture.alpha is None else (*picture.planes, picture.alpha)
+        result = sum(plane.nbytes for plane in planes) * self.scale**2
+        if result > SMALL_BYTES and not has_room(result + LEAST_BYTES):
+            raise self._too_large(picture)
+
+    def _too_large(self, picture: Picture) -> OutOfMemory:
+        width, height = picture.width * self.scale, picture.height * self.scale
+        return OutOfMemory(
+            f"there is not enough memory for a result of {width}x{height}; close other programs, or cut the picture"
+        )
 
     def _tell(self, session: Session, depth: int) -> None:
         """Say, the first time of each, which session was chosen and why, as far as there was a choice."""
