@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from srdeploy import parity, zoo
+from srdeploy import checking, zoo
 from srdeploy.bisect import first_parting
+from srdeploy.checking import check_file
 from srdeploy.cli.app import app
 from srdeploy.errors import ModelError
 from srdeploy.graph.channels import channels_of
@@ -19,7 +20,7 @@ from srdeploy.graph.files import load_model, read_spec, stamp_and_save
 from srdeploy.graph.int8 import int8_from_onnx, with_activations
 from srdeploy.graph.lanes import out_of_lanes
 from srdeploy.graph.pixels import rename_border
-from srdeploy.parity import check_file, pictures_for
+from srdeploy.parity import pictures_for
 
 onnx = pytest.importorskip("onnx")
 
@@ -200,7 +201,7 @@ def test_against_the_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_file_that_passes_has_nothing_to_bisect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parity, "first_parting", None)
+    monkeypatch.setattr(checking, "first_parting", None)
     result = CliRunner().invoke(app, ["check", "espcn-x2", "--bisect", "--json"])
     assert result.exit_code == 0
     assert json.loads(result.stdout)["bisect"] is None

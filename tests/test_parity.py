@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from srdeploy import parity
+from srdeploy.checking import check_file
 from srdeploy.difference import compare, levels
 from srdeploy.errors import InputError, ModelError, ParityError
 from srdeploy.graph.convert import fp16_from_onnx
 from srdeploy.graph.facts import facts_of
 from srdeploy.graph.files import cleaned, stamp_and_save
 from srdeploy.graph.pixels import wrap_pixels
-from srdeploy.parity import TOLERANCE, check_file
+from srdeploy.parity import TOLERANCE
 from srdeploy.picture import Pixels
 from srdeploy.spec import ModelSpec, PixelKind, Precision
 

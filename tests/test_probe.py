@@ -10,11 +10,11 @@ import pytest
 
 from srdeploy import adopt
 from srdeploy.backends import open_session
+from srdeploy.checking import check_file
 from srdeploy.errors import ModelError
 from srdeploy.export import export
 from srdeploy.graph import forms
 from srdeploy.media.pictures import write_picture
-from srdeploy.parity import check_file
 from srdeploy.picture import Picture
 from srdeploy.spec import PixelForm
 from srdeploy.upscale import Upscaler

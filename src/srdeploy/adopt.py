@@ -13,12 +13,12 @@ from srdeploy.bounded import memory_bounded
 from srdeploy.errors import ModelError, NoSuchNetwork, OutOfMemory
 from srdeploy.graph.constants import with_constants_folded
 from srdeploy.graph.facts import Facts, facts_of
-from srdeploy.graph.files import Model, at_our_opset, border, load_model, parse_model
+from srdeploy.graph.files import Model, at_our_opset, border, is_stamped, load_model, parse_model
 from srdeploy.graph.forms import check_form, in_our_form, takes_levels, widened, without_identities
 from srdeploy.graph.pixels import rename_border
 from srdeploy.graph.sizes import with_constant_sizes
 from srdeploy.probe import MULTIPLES, form_of, scale_and_multiple
-from srdeploy.spec import METADATA_KEY, PixelForm
+from srdeploy.spec import PixelForm
 
 if TYPE_CHECKING:
     from srdeploy.learn.foreign import ForeignNet
@@ -99,7 +99,7 @@ def adopt_onnx(path: Path) -> Adopted:
     enlarges by a whole number.
     """
     model = load_model(path)
-    if any(entry.key == METADATA_KEY for entry in model.metadata_props):
+    if is_stamped(model):
         raise ModelError(f"{path} is an exported file already; type the source it was made from")
     model = at_our_opset(widened(model), str(path))
     channels, layout, size = check_form(model, str(path))

@@ -107,6 +107,11 @@ def read_spec(model: Model, path: str) -> ModelSpec:
     return spec_from_metadata({entry.key: entry.value for entry in model.metadata_props}, path)
 
 
+def is_stamped(model: Model) -> bool:
+    """Whether srdeploy exported it."""
+    return any(entry.key == METADATA_KEY for entry in model.metadata_props)
+
+
 def nodes_of(graph: Any) -> Iterator[Any]:
     """Every node of a graph, and of the graphs in its nodes."""
     for node in graph.node:
