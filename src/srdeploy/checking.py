@@ -9,16 +9,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from srdeploy.adopt import adopt_net, adopt_onnx
+from srdeploy.adopt import adopt_net
 from srdeploy.bisect import Parting, first_parting
 from srdeploy.difference import Comparison, Place, compare
 from srdeploy.errors import ModelError
 from srdeploy.graph.channels import channels_of
-from srdeploy.graph.files import Model, is_stamped, load_model, parse_model, read_spec
+from srdeploy.graph.files import Model, at_our_opset, is_stamped, load_model, parse_model, read_spec
+from srdeploy.graph.forms import check_form, in_our_form, widened
 from srdeploy.graph.lanes import out_of_lanes
 from srdeploy.parity import open_candidate, open_reference, pictures_for, reference_of, shown, tolerance_for
 from srdeploy.picture import Pixels
-from srdeploy.spec import ModelSpec, Parity
+from srdeploy.spec import ModelSpec, Parity, PixelForm
 
 AROUND = 96
 """Side of the square, in input pixels, on which the first layer that parts is looked for."""
@@ -109,7 +110,7 @@ def check_file(
     found = replace(found, parity=replace(found.parity, pictures=on))
     inside = found.parity.passed and spec.precision != "fp32" and proved is None
     if inside or (bisect and not found.parity.passed):
-        graph = graph if graph is not None and is_stamped(graph) else _our_graph_of(reference, spec)
+        graph = _graph_of_net(reference, spec) if graph is None else _in_our_form(graph, spec, reference.name)
         pixels, model = _around(found.worst, pictures, spec), out_of_lanes(load_model(candidate))
         parting = first_parting(model, graph, pixels, spec.precision, channels_of(model))
     if only_inside := inside and parting is not None:
@@ -137,10 +138,17 @@ def _around(place: Place, pictures: Mapping[str, Pixels], spec: ModelSpec) -> Pi
     return pixels[None]
 
 
-def _our_graph_of(reference: Path, spec: ModelSpec) -> Model:
-    """The graph that export makes of a checkpoint or of anybody's .onnx: float NCHW, 0..1."""
-    if reference.suffix.lower() == ".onnx":
-        return adopt_onnx(reference).graph
+def _in_our_form(graph: Model, spec: ModelSpec, path: str) -> Model:
+    """A graph of ours as it is; anybody's, from which a file with these facts was made, brought to float NCHW, 0..1."""
+    if is_stamped(graph):
+        return graph
+    channels, layout, _ = check_form(graph, path)
+    form = spec.reference_pixels or PixelForm(layout=layout)
+    return in_our_form(at_our_opset(widened(graph), path), form, channels, batched=spec.size is None)
+
+
+def _graph_of_net(reference: Path, spec: ModelSpec) -> Model:
+    """The float graph that export makes of a checkpoint."""
     from srdeploy.learn.convert import onnx_from_net  # torch: only where a checkpoint is the reference
     from srdeploy.learn.foreign import ForeignNet, open_net
 
