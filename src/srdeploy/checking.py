@@ -17,6 +17,7 @@ from srdeploy.graph.channels import channels_of
 from srdeploy.graph.files import Model, at_our_opset, is_stamped, load_model, parse_model, read_spec
 from srdeploy.graph.forms import check_form, in_our_form, widened
 from srdeploy.graph.lanes import out_of_lanes
+from srdeploy.graph.narrow import rows_together
 from srdeploy.parity import open_candidate, open_reference, pictures_for, reference_of, shown, tolerance_for
 from srdeploy.picture import Pixels
 from srdeploy.spec import ModelSpec, Parity, PixelForm
@@ -112,6 +113,7 @@ def check_file(
     if inside or (bisect and not found.parity.passed):
         graph = _graph_of_net(reference, spec) if graph is None else _in_our_form(graph, spec, reference.name)
         pixels, model = _around(found.worst, pictures, spec), out_of_lanes(load_model(candidate))
+        graph = rows_together(graph, {node.name for node in model.graph.node})
         parting = first_parting(model, graph, pixels, spec.precision, channels_of(model))
     if only_inside := inside and parting is not None:
         found = replace(found, parity=replace(found.parity, passed=False))
