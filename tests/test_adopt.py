@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -146,6 +148,8 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "claimed": ("claims", lambda p: torch.save({"a.weight": torch.ones(1).expand(90_000, 90_000)}, p)),
     "deep": ("names layer", lambda p: torch.save({"body.999999999.weight": torch.ones(8, 8, 3, 3)}, p)),
     "list": ("no weights by name", lambda p: torch.save([1, 2], p)),
+    "complex": ("complex", lambda p: torch.save({"a": torch.ones(3, dtype=torch.complex64)}, p)),
+    "sparse": ("sparse", lambda p: torch.save({"a": torch.eye(30).to_sparse()}, p)),
     "of nothing": ("no architecture", lambda p: torch.save({"a": torch.ones(3)}, p)),
 }
 
@@ -161,6 +165,30 @@ def test_hostile_checkpoints(kind: str, tmp_path: Path) -> None:
         export(str(path), out=tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert [found.name for found in tmp_path.iterdir()] == ["theirs.pth"]
+
+
+def test_weights_that_are_not_finite_are_said(tmp_path: Path) -> None:
+    _saved("compact", tmp_path / "whole.pth")
+    state = torch.load(tmp_path / "whole.pth")["params_ema"]
+    torch.save({key: value * float("nan") for key, value in state.items()}, tmp_path / "nan.pth")
+    with pytest.raises(ModelError, match="values that are not finite"):
+        export(str(tmp_path / "nan.pth"), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_refused_checkpoint_leaves_no_cache_or_folder(tmp_path: Path) -> None:
+    """Libraries that training needs make some when they are imported, and none of them is for reading weights."""
+    for name in ("home", "tmp", "work"):
+        (tmp_path / name).mkdir()
+    HOSTILE["code"][1](tmp_path / "theirs.pth")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "MPLCONFIG"))}
+    places = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")}
+    words = [sys.executable, "-m", "srdeploy", "export", str(tmp_path / "theirs.pth"), "-o", str(tmp_path / "work/out")]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, env={**kept, **places})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "ran").exists()
+    assert [path for name in ("home", "tmp", "work") for path in (tmp_path / name).rglob("*")] == []
 
 
 @pytest.mark.parametrize("header", [b"{}", b'{"a":{"dtype":"F32","shape":[1000000000],"data_offsets":[0,4000000000]}}'])

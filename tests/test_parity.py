@@ -240,6 +240,11 @@ def test_floats_round_half_to_even() -> None:
     assert levels(values).tolist() == [0, 2, 2, 0, 255]
 
 
+@pytest.mark.filterwarnings("error")
+def test_values_far_outside_are_levels_too() -> None:
+    assert levels(np.array([3e38, -3e38, np.inf], np.float32)).tolist() == [255, 0, 255]
+
+
 def test_the_shipped_pictures_and_a_folder(tmp_path: Path) -> None:
     spec = ModelSpec("n", 2, 1, 1, 4, "fp32", "uint8", 1, 1, "0")
     shipped = parity.pictures_for(spec, None)

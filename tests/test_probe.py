@@ -240,6 +240,26 @@ def test_what_is_no_such_network_is_refused(kind: str, data: Path, tmp_path: Pat
     assert [found.name for found in tmp_path.iterdir()] == ["theirs.onnx"]
 
 
+def test_a_branch_that_takes_the_picture_from_around_it(data: Path, tmp_path: Path) -> None:
+    def branched(model: Any) -> None:
+        first = model.graph.node[0]
+        value = onnx.helper.make_tensor_value_info
+        words = {}
+        for which, op in (("then_branch", "Identity"), ("else_branch", "Neg")):
+            node = onnx.helper.make_node(op, [first.input[0]], [which])
+            words[which] = onnx.helper.make_graph([node], which, [], [value(which, FLOAT, None)])
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), "on"))
+        model.graph.node.insert(0, onnx.helper.make_node("If", ["on"], ["same"], **words))
+        first.input[0] = "same"
+
+    _changed(branched)(tmp_path / "theirs.onnx")
+    (file,) = export(str(tmp_path / "theirs.onnx"), out=tmp_path / "out", data=data).files
+    theirs(tmp_path / "plain.onnx")
+    (plain,) = export(str(tmp_path / "plain.onnx"), out=tmp_path / "out", data=data).files
+    picture = np.random.default_rng(0).integers(0, 256, (1, 24, 40, 3), np.uint8)
+    assert np.array_equal(*(open_session(made.path, "ort", "cpu").run(picture) for made in (file, plain)))
+
+
 @pytest.mark.parametrize("change", [_loop, _loop_in_a_branch])
 def test_what_does_not_end_is_ended(
     change: Callable[[Any], None], tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch

@@ -84,6 +84,8 @@ def adopt_net(net: "ForeignNet", path: Path, size: tuple[int, int] | None = None
     _check_size(net, size)
     graph = _read(net, size, free=False)
     feed = _noise(net.channels, size)
+    if not np.isfinite(network(feed["input"])).all():
+        raise ModelError(f"{path} ({net.architecture}) gives values that are not finite; its weights are not sound")
     if not _agree(network, graph, feed):
         raise ModelError(f"{path} ({net.architecture}) does not convert: its graph gives other values than the network")
     graph = _simplified(graph, [feed])

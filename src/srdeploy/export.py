@@ -1,5 +1,6 @@
 """A network becomes files that carry their facts and their proof: the order of the steps, and nothing else."""
 
+import os
 import tempfile
 from collections.abc import Collection
 from contextlib import suppress
@@ -170,9 +171,9 @@ def _shipped(name: str) -> _Source:
 
 
 def _checkpoint(path: Path, size: tuple[int, int] | None) -> _Source:
-    from srdeploy.learn import require_training
+    from srdeploy.learn import require_weights
 
-    require_training()
+    require_weights()
     from srdeploy.learn.convert import onnx_from_net  # torch: only where a checkpoint is the source
     from srdeploy.learn.foreign import ForeignNet, open_net
     from srdeploy.learn.weights import read_metadata
@@ -296,7 +297,10 @@ def _make(
     path = folder / _file_name(spec.name, kind or spec.precision, spec.pixels)
     spec = replace(spec, reference=reference.name)
     stamp_and_save(graph, spec, path)
-    check = check_file(path, reference, pictures=pictures, bisect=True)
+    try:
+        check = check_file(path, reference, pictures=pictures, bisect=True)
+    except ModelError as error:  # named as it would be called, not by where it was tried
+        raise ModelError(str(error).replace(f"{folder}{os.sep}", "")) from None
     check = replace(check, candidate=path.name, reference=reference.name)
     if not check.parity.passed:
         raise ParityError(f"{check.why()}; no file was made")

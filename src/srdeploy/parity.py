@@ -70,9 +70,9 @@ def open_reference(path: Path, spec: ModelSpec) -> Enlarge:
     if not path.is_file():
         raise ModelError(f"there is no file {path}; type --against and the file that {spec.name} was made from")
     if path.suffix.lower() in zoo.WEIGHT_SUFFIXES:
-        from srdeploy.learn import require_training
+        from srdeploy.learn import require_weights
 
-        require_training()
+        require_weights()
         from srdeploy.learn.convert import run_net  # torch: only where a checkpoint is the reference
         from srdeploy.learn.foreign import open_net
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from srdeploy.errors import ParityError
 from srdeploy.extras import require
-from srdeploy.graph.files import Model, cleaned
+from srdeploy.graph.files import Model, cleaned, outer_names
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 Runner = Callable[[Arrays], dict[str, np.ndarray[Any, Any]]]
@@ -41,7 +41,8 @@ def steps_of(model: Model) -> list[Step]:
     kept = {value.name for value in model.graph.output}
     steps: list[Step] = []
     for node in reversed(model.graph.node):
-        inputs = tuple(dict.fromkeys(name for name in node.input if name and name not in weights))
+        taken = [*node.input, *sorted(outer_names(node) & set(types))]
+        inputs = tuple(dict.fromkeys(name for name in taken if name and name not in weights))
         last_use = tuple(name for name in inputs if name not in kept)
         kept.update(inputs)
         single = onnx.helper.make_model(
@@ -50,7 +51,7 @@ def steps_of(model: Model) -> list[Step]:
                 node.name,
                 [_value(onnx, name, types, ranks) for name in inputs],
                 [_value(onnx, name, types, ranks) for name in node.output if name],
-                [weights[name] for name in dict.fromkeys(node.input) if name in weights],
+                [weights[name] for name in dict.fromkeys((*node.input, *sorted(outer_names(node)))) if name in weights],
             ),
             opset_imports=model.opset_import,
             ir_version=model.ir_version,
