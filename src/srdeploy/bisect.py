@@ -198,14 +198,17 @@ class _Walk:
         weights: tuple[str, ...] = (),
     ) -> Parting:
         """How much further two tensors are apart than noise, their type's own rounding and steps of `step` explain."""
+        node = self._culprit(suspects)
+        if expected.size == 0 and expected.shape == actual.shape:  # as what Shape gives of no side
+            return Parting(node.name, node.op_type, tensor, weights, 0, 0.0, 0.0, 0.0)
         size = _rms(expected)
         if expected.shape == actual.shape:
             apart = np.subtract(actual, expected, dtype=np.float32)
             # What lies outside the range that a file was fitted to is cut, rarely, on other pictures than those.
             off = _rms(_without_rare(apart) if self.precision == "int8" and not weights else apart)
         else:
-            off = np.full(size.shape, np.inf)
-        node = self._culprit(suspects)
+            off = np.full(max(1, size.size), np.inf)
+            size = np.ones(off.shape) if size.size == 0 else size
         if self.precision == "int8" and weights and node.op_type == "Conv" and np.isfinite(off).all():
             off, explained = _fitted(expected, actual, size, off)
         else:
