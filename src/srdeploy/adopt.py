@@ -183,8 +183,11 @@ def _free(net: "ForeignNet", path: Path, network: Network) -> Adopted:
         low = _up(max(32, net.minimum), 2 * multiple)
         sizes = [(low + multiple, low + 3 * multiple), (low + 3 * multiple, low + 5 * multiple)]
         feeds = [_noise(net.channels, size) for size in sizes]
-        if all(_agree(network, graph, feed) for feed in feeds):
-            graph = _simplified(graph, feeds)
+        # Many pad to sides that they like: at such as these they take another way than at those.
+        others = [_noise(net.channels, (_up(low, side), _up(3 * low, side))), _noise(net.channels, (3 * low, low))]
+        if all(_agree(network, graph, feed) for feed in (*feeds, *others)):
+            simple = _simplified(graph, feeds)
+            graph = simple if all(_agree(network, simple, feed) for feed in others) else graph
             facts = facts_of(graph, str(path), net.scale)
             multiple = int(np.lcm(multiple, facts.multiple))
             return Adopted(graph, facts, multiple, net.minimum, None, None, not_tileable(path.name, facts))

@@ -72,14 +72,16 @@ def first_parting(
     pixels: Pixels,
     precision: Precision,
     channels: Mapping[str, Channels] | None = None,
+    least: float = PARTS,
 ) -> Parting | None:
     """The first layer of `candidate` that does something else than the reference's; None when every layer agrees.
 
     Both take pixels (uint8, (1, H, W, C)), or these / 255 as float (1, C, H, W). Layers are paired by the names of
     nodes, or, where a tool has renamed them, by the order of operators. precision: the candidate's. channels: by
-    names of the reference's tensors, how the candidate's channels stand for theirs.
+    names of the reference's tensors, how the candidate's channels stand for theirs. least: how many times as far off
+    as rounding explains a layer must be.
     """
-    return _Walk(cleaned(candidate), cleaned(reference), pixels, precision, channels or {}).first()
+    return _Walk(cleaned(candidate), cleaned(reference), pixels, precision, channels or {}).first(least)
 
 
 class _Stepper:
@@ -114,6 +116,7 @@ class _Walk:
         self.exact, self.rough = steps_of(reference), steps_of(rounded_weights(reference, precision))
         self.outputs = border(candidate, "the candidate")[1].name, border(reference, "the reference")[1].name
         self.precision, self.epsilon, self.channels = precision, EPSILON[precision], channels
+        self.smallest = 2.0**-24 if precision == "fp16" else 0.0  # steps of half precision never get smaller
         # A convolution in int8 is never so many times off as what follows it, whose own rounding is smaller.
         self.far = 100 if precision == "int8" else 10
         self.twins = _paired(self.nodes, self.candidate.nodes)
@@ -122,8 +125,8 @@ class _Walk:
         self.rounded: dict[str, Array] = {}
         self.twin_of: dict[str, str] = {}
 
-    def first(self) -> Parting | None:
-        found = [parting for parting in self._all() if parting.times >= PARTS]
+    def first(self, least: float) -> Parting | None:
+        found = [parting for parting in self._all() if parting.times >= least]
         most = max((parting.times for parting in found), default=0.0) / self.far
         return next((parting for parting in found if parting.times >= most), None)
 
@@ -157,7 +160,7 @@ class _Walk:
             expected = self.given[name]
             actual = self._own(name, own, expected)
             if self.twin_of.get(name) != own and (suspects := self._between(own)):
-                size = self._step(own)
+                size = self._step(own) or self.smallest
                 if size == np.float32(_LEVEL):  # pixels: what lies outside is clipped in the end by either
                     expected = np.clip(expected, 0, 1)
                 yield self._judge(name, expected, actual, self._noise(name), size, suspects)
@@ -168,7 +171,7 @@ class _Walk:
             exact = made[name]
             actual = self._own(name, own, exact)
             noise = np.subtract(rounded[name], exact, dtype=np.float32)
-            step_of = 0.0 if exact.dtype.kind == "f" else 1.0
+            step_of = self.smallest if exact.dtype.kind == "f" else 1.0
             yield self._judge(name, exact, actual, noise, step_of, [twin], weights)
             self.given[name], self.twin_of[name] = actual.astype(exact.dtype), own
 

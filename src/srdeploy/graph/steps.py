@@ -36,7 +36,11 @@ def steps_of(model: Model) -> list[Step]:
     model = cleaned(model)
     typed = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     types = {v.name: v.type.tensor_type.elem_type for v in (*typed.value_info, *typed.input, *typed.output)}
-    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*typed.value_info, *typed.input, *typed.output)}
+    ranks = {
+        v.name: len(v.type.tensor_type.shape.dim)
+        for v in (*typed.value_info, *typed.input, *typed.output)
+        if v.type.tensor_type.HasField("shape")  # of some nothing is known, which is not the same as no side
+    }
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     kept = {value.name for value in model.graph.output}
     steps: list[Step] = []
@@ -62,7 +66,7 @@ def steps_of(model: Model) -> list[Step]:
 
 
 def _value(onnx: Any, name: str, types: Mapping[str, int], ranks: Mapping[str, int]) -> Any:
-    return onnx.helper.make_tensor_value_info(name, types[name], [None] * ranks[name])
+    return onnx.helper.make_tensor_value_info(name, types[name], [None] * ranks[name] if name in ranks else None)
 
 
 def rounded_runner(model: Model, open_graph: Callable[[bytes], Runner]) -> Runner:
