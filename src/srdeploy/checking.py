@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from srdeploy.adopt import adopt_net
-from srdeploy.bisect import PARTS, Parting, first_parting
+from srdeploy.bisect import CUT, PARTS, RARE, Parting, first_parting
 from srdeploy.difference import Comparison, Place, compare
 from srdeploy.errors import ModelError
 from srdeploy.graph.channels import channels_of
@@ -119,8 +119,8 @@ def check_file(
         graph = _graph_of_net(reference, spec) if graph is None else _in_our_form(graph, spec, reference.name)
         pixels, model = _around(found.worst, pictures, spec), out_of_lanes(load_model(candidate))
         graph = rows_together(graph, {node.name for node in model.graph.node})
-        least = SURE if inside and half else PARTS
-        parting = first_parting(model, graph, pixels, spec.precision, channels_of(model), least)
+        least, cut = SURE if inside and half else PARTS, CUT if inside else RARE
+        parting = first_parting(model, graph, pixels, spec.precision, channels_of(model), least, cut)
     if only_inside := inside and parting is not None:
         found = replace(found, parity=replace(found.parity, passed=False))
     return Check(str(candidate), str(reference), found, bisect, parting, only_inside)

@@ -36,8 +36,8 @@ def steps_of(model: Model) -> list[Step]:
     model = cleaned(model)
     typed = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     types = {v.name: v.type.tensor_type.elem_type for v in (*typed.value_info, *typed.input, *typed.output)}
-    ranks = {
-        v.name: len(v.type.tensor_type.shape.dim)
+    sides = {
+        v.name: [dim.dim_value or None for dim in v.type.tensor_type.shape.dim]
         for v in (*typed.value_info, *typed.input, *typed.output)
         if v.type.tensor_type.HasField("shape")  # of some nothing is known, which is not the same as no side
     }
@@ -53,8 +53,8 @@ def steps_of(model: Model) -> list[Step]:
             onnx.helper.make_graph(
                 [node],
                 node.name,
-                [_value(onnx, name, types, ranks) for name in inputs],
-                [_value(onnx, name, types, ranks) for name in node.output if name],
+                [_value(onnx, name, types, sides) for name in inputs],
+                [_value(onnx, name, types, sides) for name in node.output if name],
                 [weights[name] for name in dict.fromkeys((*node.input, *sorted(outer_names(node)))) if name in weights],
             ),
             opset_imports=model.opset_import,
@@ -65,8 +65,11 @@ def steps_of(model: Model) -> list[Step]:
     return steps[::-1]
 
 
-def _value(onnx: Any, name: str, types: Mapping[str, int], ranks: Mapping[str, int]) -> Any:
-    return onnx.helper.make_tensor_value_info(name, types[name], [None] * ranks[name] if name in ranks else None)
+def _value(onnx: Any, name: str, types: Mapping[str, int], sides: Mapping[str, list[int | None]]) -> Any:
+    shape = sides.get(name)
+    # Free but for lists of sizes: ONNX Runtime takes one of unknown length for an empty one.
+    free = shape if shape is None or len(shape) < 2 else [None] * len(shape)
+    return onnx.helper.make_tensor_value_info(name, types[name], free)
 
 
 def rounded_runner(model: Model, open_graph: Callable[[bytes], Runner]) -> Runner:
