@@ -78,10 +78,10 @@ def _saved(name: str, path: Path) -> None:
     torch.save({"params_ema": NETWORKS[name][0](_architectures()).state_dict()}, path)
 
 
-@pytest.mark.parametrize(
-    ("name", "size"),
-    [("compact", None), ("plksr", None), ("compact", (24, 64)), pytest.param("swinir", None, marks=pytest.mark.long)],
-)
+EVERY_PRECISION = [("compact", None), ("plksr", None), ("compact", (24, 64))]
+
+
+@pytest.mark.parametrize(("name", "size"), [*EVERY_PRECISION, pytest.param("swinir", None, marks=pytest.mark.long)])
 def test_another_architecture_in_every_precision(
     name: str, size: tuple[int, int] | None, samples: Path, tmp_path: Path
 ) -> None:
