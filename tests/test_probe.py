@@ -15,6 +15,7 @@ from srdeploy.errors import ModelError
 from srdeploy.export import export
 from srdeploy.graph import forms
 from srdeploy.media.pictures import write_picture
+from srdeploy.parity import pictures_for
 from srdeploy.picture import Picture
 from srdeploy.spec import PixelForm
 from srdeploy.upscale import Upscaler
@@ -141,6 +142,11 @@ def test_form_scale_and_multiple_are_found(kind: str, data: Path, tmp_path: Path
 def test_half_of_a_foreign_form(data: Path, tmp_path: Path) -> None:
     made = export(str(theirs(tmp_path / "t.onnx", high=255)), ("fp32", "fp16"), True, tmp_path / "out", data)
     assert len(made.files) == 4 and all(file.parity.passed for file in made.files)
+    # Layer by layer too: theirs takes levels, and ours levels / 255.
+    found = check_file(
+        made.files[2].path, tmp_path / "t.onnx", pictures={"owl": pictures_for(made.files[2].spec, None)["owl.png"]}
+    )
+    assert found.parity.passed, found.why()
 
 
 def _changed(change: Callable[[Any], None]) -> Callable[[Path], None]:
