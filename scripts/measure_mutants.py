@@ -23,9 +23,10 @@ import onnx
 from srdeploy import zoo
 from srdeploy.backends.ort_graph import open_graph
 from srdeploy.bisect import feed
+from srdeploy.checking import check_file
 from srdeploy.errors import ParityError
 from srdeploy.graph.files import load_model, read_spec, stamp_and_save
-from srdeploy.parity import check_file, pictures_for
+from srdeploy.parity import pictures_for
 
 KINDS = ("fp32", "fp16", "int8", "int8-trt")
 NAMES = ("espcn-x4", "fast-x4", "srcnn-rgb-x4")

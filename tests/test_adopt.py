@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from srdeploy.backends import open_session
+from srdeploy.checking import check_file
 from srdeploy.errors import ModelError
 from srdeploy.export import export
 from srdeploy.media.pictures import write_picture
@@ -45,7 +48,20 @@ NETWORKS: dict[str, tuple[Callable[[Any], Any], tuple[int, int, bool]]] = {
     "rcan": (lambda a: a.RCAN.RCAN(scale=2, n_resgroups=1, n_resblocks=1, n_feats=16), (2, 1, False)),
     "swinir": (lambda a: a.SwinIR.SwinIR(upscale=2, embed_dim=8, depths=[2], num_heads=[2], window_size=8, mlp_ratio=2,
                                          upsampler="pixelshuffledirect"), (2, 8, False)),
+    "hat": (lambda a: a.HAT.HAT(embed_dim=12, depths=(1,), num_heads=(2,), window_size=8, upscale=2, squeeze_factor=4,
+                                upsampler="pixelshuffle"), (2, 8, False)),
+    "dat": (lambda a: a.DAT.DAT(embed_dim=32, depth=[1], num_heads=[2], split_size=[4, 8], upscale=2,
+                                expansion_factor=2.0, upsampler="pixelshuffle"), (2, 1, False)),
+    "omnisr": (lambda a: a.OmniSR.OmniSR(num_feat=16, res_num=1, up_scale=2), (2, 8, False)),
+    "realcugan": (lambda a: a.RealCUGAN.UpCunet2x_fast(), (2, 4, False)),
+    "moesr": (lambda a: a.MoESR.MoESR(scale=2, dim=16, n_blocks=1, n_block=1), (2, 1, False)),
+    "seemore": (lambda a: a.SeemoRe.SeemoRe(scale=2, num_layers=1, embedding_dim=16, num_experts=2), (2, 1, False)),
+    "swiftsrgan": (lambda a: a.SwiftSRGAN.SwiftSRGAN(num_channels=16, num_blocks=1, upscale_factor=2), (2, 1, True)),
 }  # fmt: skip
+
+
+HALVED = ("compact", "hat", "moesr", "omnisr", "seemore")
+"""Networks of as different kinds that are exported in fp16 too."""
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +78,24 @@ def _saved(name: str, path: Path) -> None:
     torch.save({"params_ema": NETWORKS[name][0](_architectures()).state_dict()}, path)
 
 
-@pytest.mark.parametrize("name", ["compact", "plksr"])
-def test_another_architecture_in_every_precision(name: str, samples: Path, tmp_path: Path) -> None:
+EVERY_PRECISION = [("compact", None), ("plksr", None), ("compact", (24, 64))]
+
+
+@pytest.mark.parametrize(("name", "size"), [*EVERY_PRECISION, pytest.param("swinir", None, marks=pytest.mark.long)])
+def test_another_architecture_in_every_precision(
+    name: str, size: tuple[int, int] | None, samples: Path, tmp_path: Path
+) -> None:
+    """Of convolutions, for one size of picture alone, and with attention."""
     _saved(name, tmp_path / "theirs.pth")
-    made = export(str(tmp_path / "theirs.pth"), ("fp16", "int8"), False, tmp_path / "out", calibrate=samples)
+    made = export(str(tmp_path / "theirs.pth"), ("fp16", "int8"), False, tmp_path / "out", calibrate=samples, size=size)
     assert [file.path.name for file in made.files] == [
         f"theirs.{kind}.onnx" for kind in ("fp32", "fp16", "int8", "int8-trt")
     ]
     picture = np.tile(np.arange(40, 104, dtype=np.uint8)[None, None, :, None], (1, 24, 1, 3))
     results = [open_session(file.path, "ort", "cpu").run(picture).astype(int) for file in made.files]
     for file, result in zip(made.files, results, strict=True):
-        assert file.parity.passed
+        assert file.parity.passed and file.spec.size == size
+        assert check_file(file.path, None if file.precision != "fp32" else tmp_path / "theirs.pth").parity.passed
         assert np.abs(result - results[0]).mean() < 2
 
 
@@ -80,17 +103,20 @@ def test_another_architecture_in_every_precision(name: str, samples: Path, tmp_p
 def test_a_checkpoint_of_another_architecture(name: str, pictures: Path, tmp_path: Path) -> None:
     scale, multiple, tileable = NETWORKS[name][1]
     _saved(name, tmp_path / "theirs.pth")
-    made = export(str(tmp_path / "theirs.pth"), ("fp32",), False, tmp_path / "out", pictures)
+    precisions = ("fp32", "fp16") if name in HALVED else ("fp32",)
+    made = export(str(tmp_path / "theirs.pth"), precisions, False, tmp_path / "out", pictures)
+    assert all(check_file(file.path, None, pictures).parity.passed for file in made.files[1:])
     session = open_session(made.files[0].path)
     spec = session.spec
     assert (spec.name, spec.scale, spec.channels) == ("theirs", scale, 1 if name == "luma" else 3)
     assert (spec.multiple, spec.size, spec.reference) == (multiple, None, "theirs.pth")
-    assert (spec.halo is not None) == tileable == (not made.notes)
+    notes = [note for note in made.notes if "stays in fp32" not in note]
+    assert (spec.halo is not None) == tileable == (not notes)
     data = made.files[0].path.read_bytes()
     for secret in (str(tmp_path), str(Path.home()), os.getcwd(), os.uname().nodename, "site-packages"):  # noqa: PTH109
         assert len(secret) < 5 or secret.encode() not in data  # two letters turn up in any weights
     if not tileable:
-        assert "cannot be tiled" in made.notes[0]
+        assert "cannot be tiled" in notes[0]
         with pytest.raises(ModelError, match="--tile 16 --overlap 16"):
             Upscaler(session, 16)
         return
@@ -146,6 +172,8 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "claimed": ("claims", lambda p: torch.save({"a.weight": torch.ones(1).expand(90_000, 90_000)}, p)),
     "deep": ("names layer", lambda p: torch.save({"body.999999999.weight": torch.ones(8, 8, 3, 3)}, p)),
     "list": ("no weights by name", lambda p: torch.save([1, 2], p)),
+    "complex": ("complex", lambda p: torch.save({"a": torch.ones(3, dtype=torch.complex64)}, p)),
+    "sparse": ("sparse", lambda p: torch.save({"a": torch.eye(30).to_sparse()}, p)),
     "of nothing": ("no architecture", lambda p: torch.save({"a": torch.ones(3)}, p)),
 }
 
@@ -161,6 +189,30 @@ def test_hostile_checkpoints(kind: str, tmp_path: Path) -> None:
         export(str(path), out=tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert [found.name for found in tmp_path.iterdir()] == ["theirs.pth"]
+
+
+def test_weights_that_are_not_finite_are_said(tmp_path: Path) -> None:
+    _saved("compact", tmp_path / "whole.pth")
+    state = torch.load(tmp_path / "whole.pth")["params_ema"]
+    torch.save({key: value * float("nan") for key, value in state.items()}, tmp_path / "nan.pth")
+    with pytest.raises(ModelError, match="values that are not finite"):
+        export(str(tmp_path / "nan.pth"), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_refused_checkpoint_leaves_no_cache_or_folder(tmp_path: Path) -> None:
+    """Libraries that training needs make some when they are imported, and none of them is for reading weights."""
+    for name in ("home", "tmp", "work"):
+        (tmp_path / name).mkdir()
+    HOSTILE["code"][1](tmp_path / "theirs.pth")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "MPLCONFIG"))}
+    places = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")}
+    words = [sys.executable, "-m", "srdeploy", "export", str(tmp_path / "theirs.pth"), "-o", str(tmp_path / "work/out")]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, env={**kept, **places})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "ran").exists()
+    assert [path for name in ("home", "tmp", "work") for path in (tmp_path / name).rglob("*")] == []
 
 
 @pytest.mark.parametrize("header", [b"{}", b'{"a":{"dtype":"F32","shape":[1000000000],"data_offsets":[0,4000000000]}}'])

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from srdeploy import parity, zoo
-from srdeploy.bisect import first_parting
+from srdeploy import checking, zoo
+from srdeploy.bisect import CUT, first_parting
+from srdeploy.checking import check_file
 from srdeploy.cli.app import app
 from srdeploy.errors import ModelError
 from srdeploy.graph.channels import channels_of
@@ -18,8 +19,9 @@ from srdeploy.graph.equalize import equalized
 from srdeploy.graph.files import load_model, read_spec, stamp_and_save
 from srdeploy.graph.int8 import int8_from_onnx, with_activations
 from srdeploy.graph.lanes import out_of_lanes
+from srdeploy.graph.narrow import rows_together
 from srdeploy.graph.pixels import rename_border
-from srdeploy.parity import check_file, pictures_for
+from srdeploy.parity import pictures_for
 
 onnx = pytest.importorskip("onnx")
 
@@ -200,7 +202,7 @@ def test_against_the_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_file_that_passes_has_nothing_to_bisect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parity, "first_parting", None)
+    monkeypatch.setattr(checking, "first_parting", None)
     result = CliRunner().invoke(app, ["check", "espcn-x2", "--bisect", "--json"])
     assert result.exit_code == 0
     assert json.loads(result.stdout)["bisect"] is None
@@ -239,3 +241,34 @@ def test_channels_that_do_not_parse_are_one_line(said: str) -> None:
     with pytest.raises(ModelError, match="nothing that parses of its channels") as caught:
         channels_of(model)
     assert "\n" not in str(caught.value)
+
+
+def test_text_in_int8_parts_nowhere_though_some_of_it_lies_outside_the_range() -> None:
+    """On pictures that a file was not fitted to more is cut than on those that it was: here 0.7 % of a channel."""
+    model, exact = load_model(zoo.MODELS / "srcnn-x2.int8.onnx"), load_model(zoo.find("srcnn-x2"))
+    pixels = pictures_for(read_spec(model, "model"), None)["chart.png"][None, :96, :96]
+    words = (
+        out_of_lanes(model),
+        rows_together(exact, {node.name for node in model.graph.node}),
+        pixels,
+        "int8",
+        channels_of(model),
+    )
+    assert first_parting(*words, cut=CUT) is None
+    assert first_parting(*words) is not None
+
+
+def test_a_file_is_held_to_its_stamp_only_where_the_same_is_measured() -> None:
+    """Levels of 8 bits are further apart than the floats that a float file was proved in, and a file from itself by
+    nothing."""
+    floats = zoo.find("espcn-x2", None, "fp16", "float")
+    assert "stamped_db" in check_file(floats, zoo.find("espcn-x2", None, "fp32", "float")).parity.tolerance
+    for reference in (zoo.find("espcn-x2"), floats):
+        found = check_file(floats, reference)
+        assert found.parity.passed and "stamped_db" not in found.parity.tolerance
+
+
+def test_what_ships_in_fp16_parts_nowhere(samples: Path) -> None:
+    for name in ("balanced-x2", "srcnn-x4"):
+        found = check_file(zoo.find(name, None, "fp16"), None, samples)
+        assert found.parity.passed, found.why()

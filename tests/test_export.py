@@ -11,10 +11,10 @@ import pytest
 from srdeploy import export as export_module
 from srdeploy import zoo
 from srdeploy.backends import open_session
+from srdeploy.checking import check_file
 from srdeploy.errors import MissingExtra, ModelError, ParityError
 from srdeploy.export import export
 from srdeploy.graph.files import OPSET, load_model, read_spec
-from srdeploy.parity import check_file
 
 onnx = pytest.importorskip("onnx")
 

@@ -18,10 +18,10 @@ import pytest
 
 from srdeploy import zoo
 from srdeploy.backends import open_session
+from srdeploy.checking import check_file
 from srdeploy.errors import SrdeployError
 from srdeploy.export import export
 from srdeploy.media.pictures import write_picture
-from srdeploy.parity import check_file
 from srdeploy.picture import Picture
 
 onnx = pytest.importorskip("onnx")

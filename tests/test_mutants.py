@@ -28,3 +28,26 @@ def test_a_broken_layer_is_caught_and_named(mutants: Any, kind: str, layer: str,
     found = mutants.outcome("espcn-x4", kind, layer, change, tmp_path)
     assert found.caught and not found.harmless
     assert found.named == layer
+
+
+@pytest.mark.parametrize("layer", ["node_relu", "node_relu_1"])
+def test_an_activation_cut_within_the_tolerance_of_fp16_is_caught(mutants: Any, layer: str, tmp_path: Path) -> None:
+    found = mutants.outcome("srcnn-rgb-x4", "fp16", layer, "activation cut", tmp_path)
+    assert found.db > 58  # 55 are asked for
+    assert found.caught and found.named == "cut_off"
+
+
+@pytest.mark.parametrize("kind", ["fp16", "int8", "int8-trt"])
+@pytest.mark.parametrize("change", ["weights x1.05", "a channel at 0"])
+def test_a_layer_is_named_that_the_fp32_file_computes_in_rows(
+    mutants: Any, kind: str, change: str, tmp_path: Path
+) -> None:
+    found = mutants.outcome("srcnn-rgb-x4", kind, "node_conv2d_2", change, tmp_path)
+    assert found.caught and found.named == "node_conv2d_2"
+
+
+def test_a_break_in_fp16_is_caught_where_no_stamp_says_what_is_right(
+    mutants: Any, samples: Path, tmp_path: Path
+) -> None:
+    found = mutants.outcome("srcnn-rgb-x4", "fp16", "node_conv2d_1", "weights x1.05", tmp_path, samples)
+    assert found.caught_elsewhere

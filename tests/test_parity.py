@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from srdeploy import parity
+from srdeploy.checking import check_file
 from srdeploy.difference import compare, levels
 from srdeploy.errors import InputError, ModelError, ParityError
 from srdeploy.graph.convert import fp16_from_onnx
 from srdeploy.graph.facts import facts_of
 from srdeploy.graph.files import cleaned, stamp_and_save
 from srdeploy.graph.pixels import wrap_pixels
-from srdeploy.parity import TOLERANCE, check_file
+from srdeploy.parity import TOLERANCE
 from srdeploy.picture import Pixels
 from srdeploy.spec import ModelSpec, PixelKind, Precision
 
@@ -239,6 +240,11 @@ def test_not_finite_and_other_shapes() -> None:
 def test_floats_round_half_to_even() -> None:
     values = np.float32([0.5 / 255, 1.5 / 255, 2.5 / 255, -1, 2])
     assert levels(values).tolist() == [0, 2, 2, 0, 255]
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_far_outside_are_levels_too() -> None:
+    assert levels(np.array([3e38, -3e38, np.inf], np.float32)).tolist() == [255, 0, 255]
 
 
 def test_the_shipped_pictures_and_a_folder(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from srdeploy import adopt
 from srdeploy.backends import open_session
+from srdeploy.checking import check_file
 from srdeploy.errors import ModelError
 from srdeploy.export import export
 from srdeploy.graph import forms
 from srdeploy.media.pictures import write_picture
-from srdeploy.parity import check_file
+from srdeploy.parity import pictures_for
 from srdeploy.picture import Picture
 from srdeploy.spec import PixelForm
 from srdeploy.upscale import Upscaler
@@ -141,6 +142,11 @@ def test_form_scale_and_multiple_are_found(kind: str, data: Path, tmp_path: Path
 def test_half_of_a_foreign_form(data: Path, tmp_path: Path) -> None:
     made = export(str(theirs(tmp_path / "t.onnx", high=255)), ("fp32", "fp16"), True, tmp_path / "out", data)
     assert len(made.files) == 4 and all(file.parity.passed for file in made.files)
+    # Layer by layer too: theirs takes levels, and ours levels / 255.
+    found = check_file(
+        made.files[2].path, tmp_path / "t.onnx", pictures={"owl": pictures_for(made.files[2].spec, None)["owl.png"]}
+    )
+    assert found.parity.passed, found.why()
 
 
 def _changed(change: Callable[[Any], None]) -> Callable[[Path], None]:
@@ -238,6 +244,26 @@ def test_what_is_no_such_network_is_refused(kind: str, data: Path, tmp_path: Pat
         export(str(path), ("fp32",), False, tmp_path / "out", data)
     assert "\n" not in str(caught.value)
     assert [found.name for found in tmp_path.iterdir()] == ["theirs.onnx"]
+
+
+def test_a_branch_that_takes_the_picture_from_around_it(data: Path, tmp_path: Path) -> None:
+    def branched(model: Any) -> None:
+        first = model.graph.node[0]
+        value = onnx.helper.make_tensor_value_info
+        words = {}
+        for which, op in (("then_branch", "Identity"), ("else_branch", "Neg")):
+            node = onnx.helper.make_node(op, [first.input[0]], [which])
+            words[which] = onnx.helper.make_graph([node], which, [], [value(which, FLOAT, None)])
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), "on"))
+        model.graph.node.insert(0, onnx.helper.make_node("If", ["on"], ["same"], **words))
+        first.input[0] = "same"
+
+    _changed(branched)(tmp_path / "theirs.onnx")
+    (file,) = export(str(tmp_path / "theirs.onnx"), out=tmp_path / "out", data=data).files
+    theirs(tmp_path / "plain.onnx")
+    (plain,) = export(str(tmp_path / "plain.onnx"), out=tmp_path / "out", data=data).files
+    picture = np.random.default_rng(0).integers(0, 256, (1, 24, 40, 3), np.uint8)
+    assert np.array_equal(*(open_session(made.path, "ort", "cpu").run(picture) for made in (file, plain)))
 
 
 @pytest.mark.parametrize("change", [_loop, _loop_in_a_branch])

@@ -11,11 +11,11 @@ from srdeploy import export as export_module
 from srdeploy import parity, small, zoo
 from srdeploy import quantize as quantize_module
 from srdeploy.backends import open_session
+from srdeploy.checking import check_file
 from srdeploy.errors import InputError, ParityError
 from srdeploy.export import export
 from srdeploy.graph.channels import channels_of
 from srdeploy.graph.files import load_model, read_spec
-from srdeploy.parity import check_file
 from srdeploy.quantize import TOLERANCE_DB, Quantized
 from srdeploy.rounding import PAIR
 from srdeploy.trial import Trial

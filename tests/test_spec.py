@@ -53,6 +53,14 @@ def test_facts_of_a_later_version_are_passed_over() -> None:
         json.dumps({**json.loads(SPEC.to_json()), "precision": "fp8"}),
         json.dumps({**json.loads(SPEC.to_json()), "parity": {"max_abs": 1}}),
         json.dumps({**json.loads(SPEC.to_json()), "parity": 3}),
+        json.dumps({**json.loads(SPEC.to_json()), "parity": {**asdict(PARITY), "psnr_db": "much"}}),
+        json.dumps({**json.loads(SPEC.to_json()), "name": "../../elsewhere"}),
+        json.dumps({**json.loads(SPEC.to_json()), "name": "C:\\elsewhere"}),
+        json.dumps({**json.loads(SPEC.to_json()), "name": "two\nlines"}),
+        json.dumps({**json.loads(SPEC.to_json()), "name": "x" * 1000}),
+        json.dumps({**json.loads(SPEC.to_json()), "name": ""}),
+        json.dumps({**json.loads(SPEC.to_json()), "name": 7}),
+        "[" * 100_000,
     ],
 )
 def test_broken_facts_are_refused_in_one_line(text: str) -> None:

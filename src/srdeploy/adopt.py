@@ -13,12 +13,12 @@ from srdeploy.bounded import memory_bounded
 from srdeploy.errors import ModelError, NoSuchNetwork, OutOfMemory
 from srdeploy.graph.constants import with_constants_folded
 from srdeploy.graph.facts import Facts, facts_of
-from srdeploy.graph.files import Model, at_our_opset, border, load_model, parse_model
+from srdeploy.graph.files import Model, at_our_opset, border, is_stamped, load_model, parse_model
 from srdeploy.graph.forms import check_form, in_our_form, takes_levels, widened, without_identities
 from srdeploy.graph.pixels import rename_border
 from srdeploy.graph.sizes import with_constant_sizes
 from srdeploy.probe import MULTIPLES, form_of, scale_and_multiple
-from srdeploy.spec import METADATA_KEY, PixelForm
+from srdeploy.spec import PixelForm
 
 if TYPE_CHECKING:
     from srdeploy.learn.foreign import ForeignNet
@@ -84,6 +84,8 @@ def adopt_net(net: "ForeignNet", path: Path, size: tuple[int, int] | None = None
     _check_size(net, size)
     graph = _read(net, size, free=False)
     feed = _noise(net.channels, size)
+    if not np.isfinite(network(feed["input"])).all():
+        raise ModelError(f"{path} ({net.architecture}) gives values that are not finite; its weights are not sound")
     if not _agree(network, graph, feed):
         raise ModelError(f"{path} ({net.architecture}) does not convert: its graph gives other values than the network")
     graph = _simplified(graph, [feed])
@@ -99,7 +101,7 @@ def adopt_onnx(path: Path) -> Adopted:
     enlarges by a whole number.
     """
     model = load_model(path)
-    if any(entry.key == METADATA_KEY for entry in model.metadata_props):
+    if is_stamped(model):
         raise ModelError(f"{path} is an exported file already; type the source it was made from")
     model = at_our_opset(widened(model), str(path))
     channels, layout, size = check_form(model, str(path))
@@ -181,8 +183,11 @@ def _free(net: "ForeignNet", path: Path, network: Network) -> Adopted:
         low = _up(max(32, net.minimum), 2 * multiple)
         sizes = [(low + multiple, low + 3 * multiple), (low + 3 * multiple, low + 5 * multiple)]
         feeds = [_noise(net.channels, size) for size in sizes]
-        if all(_agree(network, graph, feed) for feed in feeds):
-            graph = _simplified(graph, feeds)
+        # Many pad to sides that they like: at such as these they take another way than at those.
+        others = [_noise(net.channels, (_up(low, side), _up(3 * low, side))), _noise(net.channels, (3 * low, low))]
+        if all(_agree(network, graph, feed) for feed in (*feeds, *others)):
+            simple = _simplified(graph, feeds)
+            graph = simple if all(_agree(network, simple, feed) for feed in others) else graph
             facts = facts_of(graph, str(path), net.scale)
             multiple = int(np.lcm(multiple, facts.multiple))
             return Adopted(graph, facts, multiple, net.minimum, None, None, not_tileable(path.name, facts))

@@ -132,8 +132,8 @@ class _Tally:
 
 
 def levels(pixels: Pixels) -> Pixels:
-    """8-bit levels as int16: of floats on the 0..1 scale times 255 in float32, clipped, rounded half to even."""
+    """8-bit levels as int16: of floats on the 0..1 scale clipped, times 255 in float32, rounded half to even."""
     if pixels.dtype == np.uint8:
         return pixels.astype(np.int16)
-    scaled: Pixels = np.rint(np.clip(pixels.astype(np.float32) * np.float32(255), 0, 255))
+    scaled: Pixels = np.rint(np.clip(pixels.astype(np.float32), 0, 1) * np.float32(255))
     return scaled.astype(np.int16)

@@ -9,11 +9,12 @@ import numpy as np
 from srdeploy.backends.engine_file import EngineFile, read_engine, write_engine
 from srdeploy.backends.trt import TrtSession, devices
 from srdeploy.backends.trt_build import BuildOptions, Progress, build_engine, slug
+from srdeploy.checking import Check
 from srdeploy.difference import compare
 from srdeploy.errors import ModelError, ParityError
 from srdeploy.graph.files import load_model, read_spec
 from srdeploy.graph.pixels import cast_at_the_end
-from srdeploy.parity import Check, open_reference, over_floats, pictures_for, reference_of
+from srdeploy.parity import open_reference, over_floats, pictures_for, reference_of
 from srdeploy.picture import Pixels
 from srdeploy.spec import ModelSpec
 

@@ -1,5 +1,6 @@
 """A network becomes files that carry their facts and their proof: the order of the steps, and nothing else."""
 
+import os
 import tempfile
 from collections.abc import Collection
 from contextlib import suppress
@@ -10,19 +11,20 @@ from typing import Any
 from srdeploy import zoo
 from srdeploy.adopt import Adopted, adopt_net, adopt_onnx
 from srdeploy.calibration import calibration_pairs
+from srdeploy.checking import Check, check_file
 from srdeploy.errors import InputError, MissingExtra, ModelError, OutputError, ParityError
 from srdeploy.graph.facts import Facts, facts_of
-from srdeploy.graph.files import Model, load_model, parse_model, read_spec, stamp_and_save
+from srdeploy.graph.files import Model, is_stamped, load_model, parse_model, read_spec, stamp_and_save
 from srdeploy.graph.narrow import rows_apart
 from srdeploy.graph.pixels import rename_border, wrap_pixels
 from srdeploy.loss import engine_losses
 from srdeploy.mixed import mixed_from_onnx
-from srdeploy.parity import TOLERANCE, Check, check_file, file_hash, pictures_for
+from srdeploy.parity import TOLERANCE, file_hash, pictures_for
 from srdeploy.picture import Pixels
 from srdeploy.recipe import load_recipe
 from srdeploy.release import ReleaseRecipe
 from srdeploy.small import Small, small_of
-from srdeploy.spec import METADATA_KEY, ModelSpec, Parity, PixelKind, Precision
+from srdeploy.spec import ModelSpec, Parity, PixelKind, Precision
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def is_exported(path: Path) -> bool:
     """Whether a path is an .onnx file that srdeploy stamped; ModelError when it is a damaged one."""
     if path.suffix.lower() != ".onnx" or not path.is_file():
         return False
-    return any(entry.key == METADATA_KEY for entry in load_model(path).metadata_props)
+    return is_stamped(load_model(path))
 
 
 def _wants_int8(precisions: Collection[str], calibrate: Path | None) -> bool:
@@ -169,9 +171,9 @@ def _shipped(name: str) -> _Source:
 
 
 def _checkpoint(path: Path, size: tuple[int, int] | None) -> _Source:
-    from srdeploy.learn import require_training
+    from srdeploy.learn import require_weights
 
-    require_training()
+    require_weights()
     from srdeploy.learn.convert import onnx_from_net  # torch: only where a checkpoint is the source
     from srdeploy.learn.foreign import ForeignNet, open_net
     from srdeploy.learn.weights import read_metadata
@@ -295,7 +297,10 @@ def _make(
     path = folder / _file_name(spec.name, kind or spec.precision, spec.pixels)
     spec = replace(spec, reference=reference.name)
     stamp_and_save(graph, spec, path)
-    check = check_file(path, reference, pictures=pictures, bisect=True)
+    try:
+        check = check_file(path, reference, pictures=pictures, bisect=True)
+    except ModelError as error:  # named as it would be called, not by where it was tried
+        raise ModelError(str(error).replace(f"{folder}{os.sep}", "")) from None
     check = replace(check, candidate=path.name, reference=reference.name)
     if not check.parity.passed:
         raise ParityError(f"{check.why()}; no file was made")

@@ -14,7 +14,7 @@ import numpy as np
 from srdeploy.backends.ort_graph import open_graph
 from srdeploy.errors import ParityError
 from srdeploy.graph.convert import fp16_from_onnx
-from srdeploy.graph.files import Model, border, cleaned
+from srdeploy.graph.files import Model, border, cleaned, shape_of
 from srdeploy.graph.rounded import half_loses
 from srdeploy.graph.steps import rounded_runner, steps_of
 from srdeploy.picture import Pixels
@@ -59,7 +59,8 @@ def mixed_from_onnx(graph: Model, name: str, pictures: Mapping[str, Pixels], lea
     graph = cleaned(graph)
     planes = [_planes(pixels) for pixels in pictures.values()]
     kept = _unsafe(graph, planes)
-    trial = _Trial(graph, [_middle(values) for values in planes])
+    free = None in shape_of(border(graph, name)[0])[2:]
+    trial = _Trial(graph, [_middle(values) for values in planes] if free else planes)
     budget = 10 ** (-least_db / 10) / 2  # the other half: larger pictures, and 8-bit borders
     if trial.harm(set(trial.nodes) - set(kept)) > budget:
         harmful = trial.search([node for node in trial.nodes if node not in kept], budget, len(trial.nodes))

@@ -1,34 +1,28 @@
-"""Does a file give what its reference gives? Compared on real pictures, judged by the file's precision.
+"""Which files are compared, on which pictures, in which arithmetic, and what each precision may differ by.
 
-Trust runs in a chain: the checkpoint in torch -> fp32 -> fp16. Each file names its reference, and `check_file` walks
-one link. fp16 is computed node by node, each result rounded to half precision: a CPU engine that widens the whole
-graph to fp32 would prove nothing but the weights. int8 may differ by much from what it was made from, and a damaged
-file by no more: on the pictures of its own proof it must differ by what it says, and on others no layer may part.
+Trust runs in a chain: the checkpoint in torch -> fp32 -> fp16. Each file names its reference. fp16 is computed node by
+node, each result rounded to half precision: a CPU engine that widens the whole graph to fp32 would prove nothing but
+the weights.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from srdeploy import metrics, zoo
 from srdeploy.backends import open_session
 from srdeploy.backends.ort_graph import open_graph
-from srdeploy.bisect import Parting, first_parting
-from srdeploy.difference import MAX_ABS, Comparison, Enlarge, Place, compare
+from srdeploy.difference import MAX_ABS, Enlarge
 from srdeploy.errors import InputError, ModelError
-from srdeploy.graph.channels import channels_of
-from srdeploy.graph.files import Model, border, load_model, parse_model
+from srdeploy.graph.files import border, is_stamped, load_model
 from srdeploy.graph.forms import check_form, from_theirs, takes_levels, to_theirs, widened
-from srdeploy.graph.lanes import out_of_lanes
 from srdeploy.graph.steps import rounded_runner
 from srdeploy.media.pictures import read_picture
 from srdeploy.picture import Picture, Pixels
 from srdeploy.resample import middle
-from srdeploy.spec import ModelSpec, Parity, PixelForm, Precision
+from srdeploy.spec import ModelSpec, PixelForm, Precision
 from srdeploy.urls import files_in
 
 ROUNDED = "fp16, rounded after each node"
@@ -42,134 +36,8 @@ TOLERANCE: Mapping[tuple[Precision, str], Mapping[str, float]] = {
 }
 """By precision and pixels; what the keys mean is said at difference.compare."""
 
-AROUND = 96
-"""Side of the square, in input pixels, on which the first layer that parts is looked for."""
-
 SIDE = 256
 """Larger pictures are compared in their middle, SIDE by SIDE: what differs, differs there too."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """The answer of `srdeploy check`."""
-
-    candidate: str
-    reference: str
-    comparison: Comparison
-    bisected: bool = False
-    parting: Parting | None = None
-    only_inside: bool = False
-    """Whether it failed by the layer that parts alone."""
-
-    @property
-    def parity(self) -> Parity:
-        return self.comparison.parity
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON document of the contract; "worst", "ties" and, where it was asked for, "bisect" are added."""
-        document = {
-            **asdict(self.parity),
-            "reference": self.reference,
-            "candidate": self.candidate,
-            "worst": self.comparison.worst._asdict(),
-            "ties": self.comparison.ties,
-        }
-        if self.bisected:
-            document["bisect"] = self.parting and self.parting.to_dict()
-        return document
-
-    def why(self) -> str:
-        """One line: what differs, by how much, what was allowed, where it is worst, and where it begins."""
-        parity = self.parity
-        if self.only_inside:
-            return (
-                f"{self.candidate} gives what {self.reference} gives as near as is allowed (PSNR "
-                f"{_db(parity.psnr_db)}), and computes something else: {self.parting}"
-            )
-        allowed = ", ".join(f"{key} {value:g}" for key, value in parity.tolerance.items())
-        found = f"largest difference {parity.max_abs:.3g}, PSNR {_db(parity.psnr_db)}"
-        off = 1 - parity.levels_off["0"]
-        return (
-            f"{self.candidate} differs from {self.reference} by more than allowed ({allowed}): {found}, "
-            f"{off:.3%} of samples off; worst in {self.comparison.worst}{self.begins()}"
-        )
-
-    def begins(self) -> str:
-        """The rest of that line: the first layer that parts, if one was looked for."""
-        if not self.bisected:
-            return ""
-        if self.parting is None:
-            return "; no layer parts when each runs by itself: the difference arises where layers run as one"
-        return f"; {self.parting}"
-
-
-def check_file(
-    candidate: Path,
-    against: Path | None = None,
-    data: Path | None = None,
-    pictures: Mapping[str, Pixels] | None = None,
-    bisect: bool = False,
-) -> Check:
-    """Compare an exported file with its reference on real pictures.
-
-    against: an .onnx, ours or anybody's, or a .safetensors checkpoint; None takes the one that the file names, from
-    beside the file or among the shipped models, if it was made from the same weights. data: a folder of pictures.
-    pictures: uint8 (H, W, C) by name, instead of a folder; neither: those that ship. bisect: of a file that fails, find
-    the first layer that parts from the reference's, around the worst place. An int8 file on other pictures than those
-    of its own proof fails when a layer parts there.
-
-    Raises ModelError when a file is not what it should be or no reference is found, ParityError when the candidate
-    gives values that are not finite. A difference above tolerance is not raised: it stands in the result.
-    """
-    if candidate.suffix.lower() != ".onnx":
-        raise ModelError(f"{candidate} is not an exported .onnx file; type: srdeploy export {candidate}")
-    spec, enlarge, arithmetic = open_candidate(candidate)
-    reference = against or reference_of(spec, candidate)
-    pictures = pictures_for(spec, data) if pictures is None else pictures
-    shown = _shown(pictures, spec)
-    proved = spec.parity if spec.precision == "int8" and spec.parity and spec.parity.pictures == shown else None
-    tolerance = {**tolerance_for(spec), **({"stamped_db": proved.psnr_db} if proved and proved.psnr_db else {})}
-    found = compare(open_reference(reference, spec), enlarge, pictures, tolerance, reference.name, arithmetic)
-    found, parting = replace(found, parity=replace(found.parity, pictures=shown)), None
-    inside = found.parity.passed and spec.precision == "int8" and proved is None
-    if inside or (bisect and not found.parity.passed):
-        pixels, model = _around(found.worst, pictures, spec), out_of_lanes(load_model(candidate))
-        parting = first_parting(model, _graph_of(reference), pixels, spec.precision, channels_of(model))
-    if only_inside := inside and parting is not None:
-        found = replace(found, parity=replace(found.parity, passed=False))
-    return Check(str(candidate), str(reference), found, bisect, parting, only_inside)
-
-
-def _shown(pictures: Mapping[str, Pixels], spec: ModelSpec) -> str:
-    """Which pictures these are, as in Parity.pictures."""
-    ours, these = (_hash(shown) for shown in (pictures_for(spec, None), pictures))
-    return "" if these == ours else these
-
-
-def _hash(pictures: Mapping[str, Pixels]) -> str:
-    hashes = (hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest() for pixels in pictures.values())
-    return hashlib.sha256(" ".join(sorted(hashes)).encode()).hexdigest()[:16]
-
-
-def _around(place: Place, pictures: Mapping[str, Pixels], spec: ModelSpec) -> Pixels:
-    """The input pixels around a sample of the result, (1, h, w, C); all of them when the network takes all together."""
-    pixels = pictures[place.picture]
-    if spec.halo is None:
-        return pixels[None]
-    for axis, centre in enumerate((place.y // spec.scale, place.x // spec.scale)):
-        side = min(pixels.shape[axis], max(AROUND // spec.multiple, 1) * spec.multiple)
-        first = min(max(centre - side // 2, 0), pixels.shape[axis] - side)
-        pixels = pixels.take(range(first, first + side), axis)
-    return pixels[None]
-
-
-def _graph_of(reference: Path) -> Model:
-    if reference.suffix.lower() == ".onnx":
-        return load_model(reference)
-    from srdeploy.learn.convert import onnx_from_net  # torch: only where a checkpoint is the reference
-    from srdeploy.learn.weights import load_net
-
-    return parse_model(onnx_from_net(load_net(reference)), str(reference))
 
 
 def tolerance_for(spec: ModelSpec) -> Mapping[str, float]:
@@ -203,9 +71,9 @@ def open_reference(path: Path, spec: ModelSpec) -> Enlarge:
     if not path.is_file():
         raise ModelError(f"there is no file {path}; type --against and the file that {spec.name} was made from")
     if path.suffix.lower() in zoo.WEIGHT_SUFFIXES:
-        from srdeploy.learn import require_training
+        from srdeploy.learn import require_weights
 
-        require_training()
+        require_weights()
         from srdeploy.learn.convert import run_net  # torch: only where a checkpoint is the reference
         from srdeploy.learn.foreign import open_net
 
@@ -215,7 +83,7 @@ def open_reference(path: Path, spec: ModelSpec) -> Enlarge:
     if path.suffix.lower() != ".onnx":
         raise ModelError(f"{path} is neither .onnx nor a checkpoint; nothing else is opened as a reference")
     model = load_model(path)
-    if any(entry.key == "srdeploy" for entry in model.metadata_props):
+    if is_stamped(model):
         session = open_session(path, "ort", "cpu")
         _same_facts(path, session.spec.scale, session.spec.channels, spec)
         return over_floats(session.run) if session.spec.pixels == "float" else session.run
@@ -252,6 +120,17 @@ def pictures_for(spec: ModelSpec, data: Path | None) -> dict[str, Pixels]:
             f"there are no pictures in {data or 'the installed package'}; type --data and a folder of some"
         )
     return {path.name: _cut(_channels(read_picture(path), spec.channels), spec) for path in paths}
+
+
+def shown(pictures: Mapping[str, Pixels], spec: ModelSpec) -> str:
+    """Which pictures these are, as in Parity.pictures."""
+    ours, these = (_hash(given) for given in (pictures_for(spec, None), pictures))
+    return "" if these == ours else these
+
+
+def _hash(pictures: Mapping[str, Pixels]) -> str:
+    hashes = (hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest() for pixels in pictures.values())
+    return hashlib.sha256(" ".join(sorted(hashes)).encode()).hexdigest()[:16]
 
 
 def _pictures_in(folder: Path) -> Iterator[Path]:
@@ -323,7 +202,3 @@ def _weights_of(path: Path) -> str:
         except ModelError:  # an unstamped file: the reference of what was made from it, hashed as it is
             return file_hash(path)
     return file_hash(path)
-
-
-def _db(value: float | None) -> str:
-    return "without end" if value is None else f"{value:.1f} dB"

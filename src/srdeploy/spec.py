@@ -116,7 +116,7 @@ def spec_from_metadata(metadata: Mapping[str, str], path: str) -> ModelSpec:
         raise ModelError(f"{path} carries no srdeploy facts (scale, halo, parity); type: srdeploy export {path}")
     try:
         return _spec_from_dict(json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(
             f"{path} carries facts that do not parse ({reason}); type: srdeploy export and what it was made from"
@@ -134,13 +134,18 @@ def _spec_from_dict(facts: dict[str, Any]) -> ModelSpec:
     spec = _known(ModelSpec, facts)
     spec = replace(spec, float_layers=tuple(map(str, spec.float_layers)))
     if spec.parity is not None:
-        spec = replace(spec, parity=_known(Parity, facts["parity"]))
+        parity = _known(Parity, facts["parity"])
+        if not (parity.psnr_db is None or isinstance(parity.psnr_db, (int, float))):
+            raise ValueError(f"psnr_db = {str(parity.psnr_db)[:60]!r}")
+        spec = replace(spec, parity=parity)
     if spec.reference_pixels is not None:
         spec = replace(spec, reference_pixels=_known(PixelForm, facts["reference_pixels"]))
     for key, (least, most) in _LIMITS.items():
         value = getattr(spec, key)
         if not (_is_number(value, least, most) or (key == "halo" and value is None)):
             raise ValueError(f"{key} = {value}")
+    if not is_name(spec.name) or not (spec.reference is None or isinstance(spec.reference, str)):
+        raise ValueError(f"name = {str(spec.name)[:60]!r}, reference = {str(spec.reference)[:60]!r}")
     if spec.channels not in (1, 3):
         raise ValueError(f"channels = {spec.channels}")
     if spec.precision not in get_args(Precision) or spec.pixels not in get_args(PixelKind):
@@ -151,6 +156,11 @@ def _spec_from_dict(facts: dict[str, Any]) -> ModelSpec:
             raise ValueError(f"size = {spec.size}")
         spec = replace(spec, size=(height, width))
     return spec
+
+
+def is_name(name: object) -> bool:
+    """Whether this can be a network's name: files are called by it, so it must not lead out of a folder."""
+    return isinstance(name, str) and name.isprintable() and 0 < len(name) <= 200 and not set(name) & set("/\\")
 
 
 _Kind = TypeVar("_Kind", ModelSpec, Parity, PixelForm)

@@ -147,13 +147,13 @@ class Trial:
         """Rounded weights of convolutions, one after another: each is fitted to what those before it really give."""
         run_exact, _ = _opened(graph)
         planes = _planes(self.fitted)
-        exact = {"input": planes, **run_exact({"input": planes})}
+        exact = {"input": planes, **_one_by_one(run_exact, planes)}
         found: dict[str, Rounded] = {}
         floats = {*kept, *self.form.floats(graph)}
         for name, (taken, weight, bias, plain) in kernels(graph).items():
             if name not in floats and plain:
                 shown = self.form.convert(graph, ranges, kept, found, show=taken)
-                results = self._run(shown)({"input": self.fitted if self.form is UNSIGNED else planes})
+                results = _one_by_one(self._run(shown), self.fitted if self.form is UNSIGNED else planes)
                 given = next(value for key, value in results.items() if key != "output")
                 moments = _moments(given, exact[taken], weight.shape[2:])
                 found[name] = round_weights(weight, bias, moments, partners(weight.shape, INPUTS))
@@ -192,6 +192,12 @@ def _values(graph: Model, lows: list[Pixels]) -> tuple[dict[str, Values], dict[s
             peak = np.abs(results[name]).max(axis=(0, 2, 3))
             peaks[name] = np.maximum(peaks[name], peak) if name in peaks else peak
     return {name: np.concatenate(found).astype(np.float32) for name, found in parts.items()}, peaks
+
+
+def _one_by_one(run: Runner, inputs: Pixels) -> dict[str, Values]:
+    """What a graph gives for several pictures, also one that takes a single picture at a time."""
+    found = [run({"input": one[None]}) for one in inputs]
+    return {name: np.concatenate([results[name] for results in found]) for name in found[0]}
 
 
 def _moments(given: Values, exact: Values, kernel: tuple[int, int]) -> Moments:

@@ -1,5 +1,6 @@
 """Files that are read with suspicion, and files that say nothing of the machine that wrote them."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from srdeploy.errors import ModelError, OutputError
-from srdeploy.graph.files import OPSET, cleaned, load_model, read_spec, stamp_and_save
+from srdeploy.graph.files import OPSET, check, cleaned, load_model, read_spec, stamp_and_save
 from srdeploy.spec import ModelSpec
 
 onnx = pytest.importorskip("onnx")
@@ -88,6 +89,35 @@ def _holds_more(path: Path, model: Any) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+def _nested_functions(path: Path, model: Any) -> None:
+    """Each of 40 functions calls the next twice: 2^40 nodes, if they are unfolded."""
+    make, sets = onnx.helper.make_node, [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("me", 1)]
+    for i in range(40):
+        calls = [make(f"F{i + 1}", ["p"], ["r"], domain="me"), make(f"F{i + 1}", ["r"], ["q"], domain="me")]
+        model.functions.append(onnx.helper.make_function("me", f"F{i}", ["p"], ["q"], calls, sets))
+    last = [make("Identity", ["p"], ["q"])]
+    model.functions.append(onnx.helper.make_function("me", "F40", ["p"], ["q"], last, sets))
+    _calling(model, "F0")
+    path.write_bytes(model.SerializeToString())
+
+
+def _recursive_function(path: Path, model: Any) -> None:
+    sets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("me", 1)]
+    calls = [onnx.helper.make_node("Again", ["p"], ["q"], domain="me")]
+    model.functions.append(onnx.helper.make_function("me", "Again", ["p"], ["q"], calls, sets))
+    _calling(model, "Again")
+    path.write_bytes(model.SerializeToString())
+
+
+def _calling(model: Any, function: str) -> None:
+    """Put a call of a function before the first node."""
+    first = model.graph.node[0]
+    call = onnx.helper.make_node(function, [first.input[0]], ["called"], domain="me")
+    first.input[0] = "called"
+    model.graph.node.insert(0, call)
+    model.opset_import.append(onnx.helper.make_opsetid("me", 1))
+
+
 BROKEN: dict[str, Callable[[Path, Any], None]] = {
     "empty": lambda path, model: path.write_bytes(b""),
     "text": lambda path, model: path.write_text("this is no model\n" * 50),
@@ -99,6 +129,8 @@ BROKEN: dict[str, Callable[[Path, Any], None]] = {
     "holds more than it says": _holds_more,
     "unknown operator": _unknown_operator,
     "future opset": _future_opset,
+    "functions without number": _nested_functions,
+    "a function that calls itself": _recursive_function,
 }
 
 
@@ -125,3 +157,25 @@ def test_every_cut_is_refused(small: Any, tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(small: Any, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         stamp_and_save(small, SPEC, tmp_path / "none" / "small.onnx")
+
+
+def test_functions_are_unfolded(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(onnx, "inliner", raising=False)  # no other library has imported it
+    monkeypatch.delitem(sys.modules, "onnx.inliner", raising=False)
+    body = [onnx.helper.make_node("Neg", ["p"], ["n"]), onnx.helper.make_node("Neg", ["n"], ["q"])]
+    sets = [onnx.helper.make_opsetid("", 18)]
+    small.functions.append(onnx.helper.make_function("me", "Twice", ["p"], ["q"], body, sets))
+    _calling(small, "Twice")
+    check(small, "small")
+    model = cleaned(small)
+    assert [node.op_type for node in model.graph.node][:3] == ["Neg", "Neg", "Conv"]
+    assert not model.functions
+
+
+def test_operators_of_onnx_runtimes_own(small: Any) -> None:
+    """No table says which IR version their sets need."""
+    small.graph.node[1].op_type, small.graph.node[1].domain = "Gelu", "com.microsoft"
+    small.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    model = cleaned(small)
+    assert [entry.domain for entry in model.opset_import] == ["", "com.microsoft"]
+    assert model.ir_version <= 10

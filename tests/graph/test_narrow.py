@@ -8,7 +8,7 @@ import pytest
 from srdeploy.backends.ort_graph import run_graph
 from srdeploy.graph.facts import facts_of
 from srdeploy.graph.files import check
-from srdeploy.graph.narrow import rows_apart
+from srdeploy.graph.narrow import rows_apart, rows_together
 
 pytest.importorskip("onnx")
 
@@ -57,3 +57,26 @@ def test_the_halo_stays(network: Any) -> None:
     model = network(nodes, {"w0": _weights(32, 1, 1, 1), "w1": _weights(1, 32, 5, 5)})
     assert facts_of(model).halo == 2
     assert "Slice" in {node.op_type for node in rows_apart(model).graph.node}
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_rows_come_together_again(network: Any, biased: bool) -> None:
+    inputs = ["x", "w1", "b1"] if biased else ["x", "w1"]
+    nodes = [("Conv", ["x", "w0"], {}), ("Conv", inputs, {"pads": [1, 2, 3, 0]}), ("Conv", ["x", "w2"], {})]
+    weights = {"w0": _weights(32, 1, 1, 1), "w1": _weights(3, 32, 5, 5), "b1": _weights(3), "w2": _weights(1, 3, 1, 1)}
+    model = network(nodes, weights)
+    apart, (first, second, last) = rows_apart(model), (node.name for node in model.graph.node)
+    assert rows_together(apart, {first}).SerializeToString() == apart.SerializeToString()
+    made = rows_together(apart, {second})
+    check(made, "made")
+    assert [(node.op_type, node.name) for node in made.graph.node] == [("Conv", name) for name in (first, second, last)]
+    picture = np.random.default_rng(0).random((2, 1, 13, 17), np.float32)
+    a, b = (run_graph(m.SerializeToString(), {"input": picture})["output"] for m in (model, made))
+    assert np.array_equal(a, b)
+
+
+def test_other_sums_stay(network: Any) -> None:
+    nodes = [("Conv", ["x", "w0"], {}), ("Sum", ["x", "x"], {})]
+    model = network(nodes, {"w0": _weights(1, 1, 1, 1)})
+    model.graph.node[1].name = "node_sum"
+    assert [node.op_type for node in rows_together(model, {"node"}).graph.node] == ["Conv", "Sum"]

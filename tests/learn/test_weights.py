@@ -1,5 +1,6 @@
 """Weights on disk: the same network comes back; anything else is refused, and nothing in it is run."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -70,3 +71,13 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         save_net(build_net("espcn", 2), tmp_path / "none" / "w.safetensors", "a", "espcn")
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "", 7, "two\nlines"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: object) -> None:
+    """Files are called by it: `srdeploy export` would write wherever a stranger's checkpoint says."""
+    path = tmp_path / "theirs.safetensors"
+    metadata = {"srdeploy": json.dumps({"name": name, "network": "espcn", "scale": 2})}
+    path.write_bytes(safetensors_torch.save(build_net("espcn", 2).state_dict(), metadata))
+    with pytest.raises(ModelError, match="does not say which network"):
+        load_net(path)

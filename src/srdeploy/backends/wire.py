@@ -14,6 +14,8 @@ def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     while at < len(data):
         key, at = _varint(data, at)
         wire = key & 7
+        if not key >> 3:  # as in a file of zeros, which would be read for minutes
+            raise ValueError("field 0")
         if wire == 0:
             value, at = _varint(data, at)
             yield key >> 3, value

@@ -10,7 +10,7 @@ from srdeploy.cli.options import Json, path_or_none
 from srdeploy.errors import InputError
 
 if TYPE_CHECKING:
-    from srdeploy.parity import Check
+    from srdeploy.checking import Check
 
 
 def check(
@@ -44,7 +44,7 @@ def check(
         if path.suffix.lower() == ".engine":
             result = _engine(path, reference, pictures, bisect)
         else:
-            from srdeploy.parity import check_file
+            from srdeploy.checking import check_file
 
             result = check_file(path, reference, pictures, bisect=bisect)
     document = result.to_dict()

@@ -1,6 +1,6 @@
 """Read ONNX files with suspicion; write ours whole, stamped, and with nothing of the exporting machine in them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ MAX_BYTES = 1 << 31
 
 _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "com.microsoft"))
 """Sets of operators that a file may import: ONNX's, and those of ONNX Runtime that it has everywhere."""
+
+_MOST_NODES, _DEEPEST = 100_000, 64
+"""What functions may unfold to, and how deep they may call each other."""
 
 Model = Any
 """onnx.ModelProto; named here because `onnx` is imported only inside functions."""
@@ -76,6 +79,7 @@ def check(model: Model, path: str) -> None:
     strange = next((node.domain for node in nodes_of(model.graph) if node.domain not in known), None)
     if strange is not None:
         raise ModelError(f"{path} uses operators of its own ({strange[:60]!r}); srdeploy exports networks of ONNX's")
+    _check_functions(model, path)
     newest = onnx.defs.onnx_opset_version()
     asked = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if not 1 <= asked <= newest:  # the checker itself lets versions pass that it does not know
@@ -85,6 +89,26 @@ def check(model: Model, path: str) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path} is not a valid ONNX model: {reason}") from None
+
+
+def _check_functions(model: Model, path: str) -> None:
+    """Refuse functions that call functions until their nodes are without number: the checker would follow each."""
+    sizes: dict[tuple[str, str], int] = {}
+    bodies = {(function.domain, function.name): function for function in model.functions}
+
+    def unfolded(graph: Any, above: tuple[tuple[str, str], ...]) -> int:
+        total = 0
+        for node in nodes_of(graph):
+            key = node.domain, node.op_type
+            if key in above or len(above) > _DEEPEST:
+                raise ModelError(f"{path} has functions that call themselves or each other without end")
+            if key in bodies and key not in sizes:
+                sizes[key] = unfolded(bodies[key], (*above, key))
+            total += sizes.get(key, 1)
+        return total
+
+    if model.functions and (count := unfolded(model.graph, ())) > _MOST_NODES:
+        raise ModelError(f"{path} has functions that unfold to {count:.2g} nodes; srdeploy takes {_MOST_NODES}")
 
 
 def at_our_opset(model: Model, path: str) -> Model:
@@ -107,6 +131,11 @@ def read_spec(model: Model, path: str) -> ModelSpec:
     return spec_from_metadata({entry.key: entry.value for entry in model.metadata_props}, path)
 
 
+def is_stamped(model: Model) -> bool:
+    """Whether srdeploy exported it."""
+    return any(entry.key == METADATA_KEY for entry in model.metadata_props)
+
+
 def nodes_of(graph: Any) -> Iterator[Any]:
     """Every node of a graph, and of the graphs in its nodes."""
     for node in graph.node:
@@ -114,6 +143,18 @@ def nodes_of(graph: Any) -> Iterator[Any]:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 yield from nodes_of(inner)
+
+
+def rename_values(nodes: Iterable[Any], names: Mapping[str, str]) -> None:
+    """Give the values that nodes take and make other names, in the graphs inside them too."""
+    for node in nodes:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                rename_values(inner.node, names)
+                for value in inner.output:
+                    value.name = names.get(value.name, value.name)
 
 
 def tensors(model: Model) -> Iterator[Any]:
@@ -147,14 +188,17 @@ def cleaned(model: Model) -> Model:
     Node names are made unique; the IR version is the oldest that the operator set allows.
     """
     onnx = require("onnx", "export")
-    source = onnx.inliner.inline_local_functions(model) if model.functions else model
+    source = model
+    if model.functions:
+        source = require("onnx.inliner", "export").inline_local_functions(model)
     graph = onnx.GraphProto(name="srdeploy")
     _copy_values(source.graph.input, graph.input)
     _copy_values(source.graph.output, graph.output)
     _copy_used(source.graph, graph)
     result = onnx.ModelProto(graph=graph, producer_name="srdeploy")
     result.opset_import.extend(entry for entry in source.opset_import if entry.domain in _domains(graph))
-    result.ir_version = onnx.helper.find_min_ir_version_for(result.opset_import)
+    ours = [entry for entry in result.opset_import if entry.domain in ("", "ai.onnx")]  # of others no table says
+    result.ir_version = onnx.helper.find_min_ir_version_for(ours)
     return result
 
 
@@ -176,7 +220,7 @@ def _copy_used(source: Any, target: Any) -> None:
     for node in reversed(source.node):
         if used.intersection(node.output):
             used.update(node.input)
-            used.update(_outer_names(node))
+            used.update(outer_names(node))
             kept.append(node)
     names: set[str] = set()
     taken = {node.name for node in kept}
@@ -208,10 +252,10 @@ def _numbered(name: str) -> Iterator[str]:
     yield from (f"{name}_{number}" for number in count(2))
 
 
-def _outer_names(node: Any) -> set[str]:
+def outer_names(node: Any) -> set[str]:
     """Names that a node's subgraphs may take from around it."""
     graphs = [graph for attribute in node.attribute for graph in (attribute.g, *attribute.graphs)]
-    return {name for graph in graphs for inner in graph.node for name in (*inner.input, *_outer_names(inner))}
+    return {name for graph in graphs for inner in graph.node for name in (*inner.input, *outer_names(inner))}
 
 
 def stamp_and_save(model: Model, spec: ModelSpec, path: Path) -> int:

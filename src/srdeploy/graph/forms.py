@@ -7,7 +7,7 @@ import numpy as np
 from srdeploy.errors import ModelError
 from srdeploy.extras import require
 from srdeploy.graph.facts import first_kernel
-from srdeploy.graph.files import Model, border, cleaned, nodes_of, shape_of
+from srdeploy.graph.files import Model, border, cleaned, nodes_of, rename_values, shape_of
 from srdeploy.graph.pixels import rename_border
 from srdeploy.spec import PixelForm
 
@@ -145,9 +145,7 @@ class _Form:
     def rename(self, *names: str) -> list[str]:
         """Move names out of the way of ours; the new names of the border."""
         taken = {name: f"theirs_{name}" for name in (*names, "input", "output")}
-        for node in self.graph.node:
-            node.input[:] = [taken.get(name, name) for name in node.input]
-            node.output[:] = [taken.get(name, name) for name in node.output]
+        rename_values(self.graph.node, taken)
         for tensor in self.graph.initializer:
             tensor.name = taken.get(tensor.name, tensor.name)
         return [taken[name] for name in names]
@@ -205,7 +203,7 @@ def without_identities(model: Model) -> Model:
     same: dict[str, str] = {}
     kept: list[Any] = []
     for node in model.graph.node:
-        node.input[:] = [same.get(name, name) for name in node.input]
+        rename_values([node], same)
         idle = node.op_type == "Identity" or (
             node.op_type == "Cast" and kinds.get(node.input[0], 0) == node.attribute[0].i
         )

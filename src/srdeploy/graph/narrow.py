@@ -4,6 +4,7 @@ ONNX Runtime's CPU kernels compute 16 output channels at a time: a 5x5 convoluti
 to 16 does. One row of the kernel at a time, to 5 x 3 channels, and the five results shifted and summed, costs a fifth.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,49 @@ def rows_apart(model: Model) -> Model:
     for node in list(model.graph.node):
         build.node(node)
     return build.finish()
+
+
+def rows_together(model: Model, names: Collection[str]) -> Model:
+    """A copy in which the convolutions of these names, of those that rows_apart rewrote, are one node again each."""
+    model = cleaned(model)
+    for node in [node for node in model.graph.node if node.op_type == "Sum" and node.name.endswith("_sum")]:
+        if node.name.removesuffix("_sum") in names:
+            _join(model, node)
+    return cleaned(model)
+
+
+def _join(model: Model, node: Any) -> None:
+    """Turn the Sum of rows into the convolution that they were; leave what rows_apart did not write."""
+    onnx = require("onnx", "export")
+    made_by = {name: maker for maker in model.graph.node for name in maker.output}
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    rows = [made_by[name] for name in node.input if name in made_by]
+    padded = made_by.get(rows[0].input[0]) if rows else None
+    conv = made_by.get(padded.input[0]) if padded is not None and padded.op_type == "Pad" else None
+    if padded is None or conv is None or [part.op_type for part in (conv, padded)] != ["Conv", "Pad"]:
+        return
+    pads = next((list(a.ints) for a in conv.attribute if a.name == "pads"), None)
+    bounds = {name for row in rows for name in row.input[1:3]}
+    if pads is None or not {conv.input[1], padded.input[1], *bounds} <= set(weights):
+        return
+    flat, edges, height = weights[conv.input[1]], weights[padded.input[1]], len(rows)
+    cuts = [[row.input[0], *(weights[name].tolist() for name in row.input[1:3])] for row in rows]
+    ours = [_bounds(row, height, len(flat) // height) for row in range(height)]
+    if cuts != [[padded.output[0], start.tolist(), end.tolist()] for start, end in ours]:
+        return
+    whole = flat.reshape(height, -1, flat.shape[1], flat.shape[3]).transpose(1, 2, 0, 3)
+    add = Additions(names_of(model), [], model.graph.initializer).constant
+    biases = [add(f"{name}_flat", weights[name].reshape(-1)) for name in node.input if name in weights]
+    inputs = [conv.input[0], add(f"{conv.input[1]}_whole", np.ascontiguousarray(whole)), *biases]
+    name, pads = node.name.removesuffix("_sum"), [int(edges[2]), pads[1], int(edges[6]), pads[3]]
+    node.CopyFrom(onnx.helper.make_node("Conv", inputs, node.output, name=name, pads=pads))
+
+
+def _bounds(row: int, height: int, outputs: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Where row `row` of a kernel's results begins and ends, along channels and along y."""
+    left_out = height - 1 - row
+    last = -left_out if left_out else np.iinfo(np.int64).max
+    return np.array([row * outputs, row]), np.array([(row + 1) * outputs, last])
 
 
 class _Rewrite:
@@ -58,10 +102,8 @@ class _Rewrite:
         axes = constant(f"{name}_axes", np.array([1, 2]))
         parts = []
         for row in range(height):
-            left_out = height - 1 - row
-            last = -left_out if left_out else np.iinfo(np.int64).max
-            start = constant(f"{name}_start{row}", np.array([row * outputs, row]))
-            end = constant(f"{name}_end{row}", np.array([(row + 1) * outputs, last]))
+            bounds = zip(("start", "end"), _bounds(row, height, outputs), strict=True)
+            start, end = (constant(f"{name}_{which}{row}", bound) for which, bound in bounds)
             parts.append(add("Slice", [rows, start, end, axes], f"{name}_row{row}"))
         if len(node.input) > 2 and node.input[2]:
             bias = self.weights[node.input[2]].reshape(1, -1, 1, 1)

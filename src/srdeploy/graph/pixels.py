@@ -7,7 +7,7 @@ import numpy as np
 from srdeploy.errors import ModelError
 from srdeploy.extras import require
 from srdeploy.graph.additions import Additions, names_of
-from srdeploy.graph.files import Model, border, cleaned, shape_of
+from srdeploy.graph.files import Model, border, cleaned, rename_values, shape_of
 
 
 def wrap_pixels(model: Model, quantize: bool = True) -> Model:
@@ -28,9 +28,7 @@ def wrap_pixels(model: Model, quantize: bool = True) -> Model:
         raise ModelError(f"the network takes {shape_of(value_in)[1]} channels and gives {channels}")
     build = _Border(model, channels)
     names = {"input": build.new.fresh("planes"), "output": build.new.fresh("enlarged")}
-    for node in model.graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
+    rename_values(model.graph.node, names)
     network = list(model.graph.node)
     del model.graph.node[:], model.graph.input[:], model.graph.output[:]
     build.entry(names["input"])
@@ -79,9 +77,7 @@ def rename_border(model: Model) -> Model:
     others = {name for node in model.graph.node for name in node.output} - set(names)
     for clash in others & {"input", "output"}:
         names[clash] = f"{clash}_inner"
-    for node in model.graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
+    rename_values(model.graph.node, names)
     for value, sides in ((value_in, ("height", "width")), (value_out, ("out_height", "out_width"))):
         value.name = names[value.name]
         for dim, name in zip(value.type.tensor_type.shape.dim, ("batch", "", *sides), strict=True):

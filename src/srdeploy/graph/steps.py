@@ -12,7 +12,7 @@ import numpy as np
 
 from srdeploy.errors import ParityError
 from srdeploy.extras import require
-from srdeploy.graph.files import Model, cleaned
+from srdeploy.graph.files import Model, cleaned, outer_names
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 Runner = Callable[[Arrays], dict[str, np.ndarray[Any, Any]]]
@@ -36,21 +36,26 @@ def steps_of(model: Model) -> list[Step]:
     model = cleaned(model)
     typed = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     types = {v.name: v.type.tensor_type.elem_type for v in (*typed.value_info, *typed.input, *typed.output)}
-    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*typed.value_info, *typed.input, *typed.output)}
+    sides = {
+        v.name: [dim.dim_value or None for dim in v.type.tensor_type.shape.dim]
+        for v in (*typed.value_info, *typed.input, *typed.output)
+        if v.type.tensor_type.HasField("shape")  # of some nothing is known, which is not the same as no side
+    }
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     kept = {value.name for value in model.graph.output}
     steps: list[Step] = []
     for node in reversed(model.graph.node):
-        inputs = tuple(dict.fromkeys(name for name in node.input if name and name not in weights))
+        taken = [*node.input, *sorted(outer_names(node) & set(types))]
+        inputs = tuple(dict.fromkeys(name for name in taken if name and name not in weights))
         last_use = tuple(name for name in inputs if name not in kept)
         kept.update(inputs)
         single = onnx.helper.make_model(
             onnx.helper.make_graph(
                 [node],
                 node.name,
-                [_value(onnx, name, types, ranks) for name in inputs],
-                [_value(onnx, name, types, ranks) for name in node.output if name],
-                [weights[name] for name in dict.fromkeys(node.input) if name in weights],
+                [_value(onnx, name, types, sides) for name in inputs],
+                [_value(onnx, name, types, sides) for name in node.output if name],
+                [weights[name] for name in dict.fromkeys((*node.input, *sorted(outer_names(node)))) if name in weights],
             ),
             opset_imports=model.opset_import,
             ir_version=model.ir_version,
@@ -60,8 +65,11 @@ def steps_of(model: Model) -> list[Step]:
     return steps[::-1]
 
 
-def _value(onnx: Any, name: str, types: Mapping[str, int], ranks: Mapping[str, int]) -> Any:
-    return onnx.helper.make_tensor_value_info(name, types[name], [None] * ranks[name])
+def _value(onnx: Any, name: str, types: Mapping[str, int], sides: Mapping[str, list[int | None]]) -> Any:
+    shape = sides.get(name)
+    # Free but for lists of sizes: ONNX Runtime takes one of unknown length for an empty one.
+    free = shape if shape is None or len(shape) < 2 else [None] * len(shape)
+    return onnx.helper.make_tensor_value_info(name, types[name], free)
 
 
 def rounded_runner(model: Model, open_graph: Callable[[bytes], Runner]) -> Runner:

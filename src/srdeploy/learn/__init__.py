@@ -2,7 +2,14 @@
 
 from srdeploy.extras import require
 
-LIBRARIES = ("torch", "safetensors", "onnxscript", "lightning")
+
+def require_weights() -> None:
+    """Raise MissingExtra when a library that reads weights and converts networks is not installed.
+
+    No more is imported than that: what trains takes seconds to, and leaves caches and folders behind.
+    """
+    for library in ("torch", "safetensors", "onnxscript"):
+        require(library, "train")
 
 
 def require_training() -> None:
@@ -11,8 +18,8 @@ def require_training() -> None:
     from srdeploy.learn.vision import mend_torchvision
 
     mend_torchvision()
-    for library in LIBRARIES:
-        require(library, "train")
+    require_weights()
+    require("lightning", "train")
 
 
 def require_networks() -> None:

@@ -102,6 +102,10 @@ def _line(error: BaseException) -> str:
 def _check_claims(path: Path, state: dict[Any, Any], size: int) -> None:
     """Refuse tensors larger than the file (a stride of 0 makes one number a terabyte) and layers without end."""
     tensors = dict(_walk(state, ""))
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_complex():
+            kind = "complex" if tensor.is_complex() else "sparse, quantized or empty"
+            raise ModelError(f"{path} holds {name[:60]} as {kind} numbers; save it as floats")
     claimed = [tensor.numel() * tensor.element_size() for tensor in tensors.values()]
     if max(claimed, default=0) > size or sum(claimed) > 4 * size:
         raise ModelError(f"{path} claims {sum(claimed):,} bytes of weights and has {size:,}; save its weights again")

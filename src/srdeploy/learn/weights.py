@@ -9,6 +9,7 @@ from srdeploy.errors import ModelError
 from srdeploy.extras import require
 from srdeploy.learn.base import Net
 from srdeploy.learn.nets import build_net
+from srdeploy.spec import is_name
 
 _KEYS = ("name", "network", "scale")
 
@@ -41,9 +42,9 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """
     try:
         metadata = json.loads(_metadata(path).get(_METADATA_KEY, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         metadata = None
-    if not isinstance(metadata, dict) or any(key not in metadata for key in _KEYS):
+    if not isinstance(metadata, dict) or any(key not in metadata for key in _KEYS) or not is_name(metadata["name"]):
         raise ModelError(
             f"{path} does not say which network of srdeploy it holds (metadata srdeploy: name, network, scale)"
         )
