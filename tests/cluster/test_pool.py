@@ -58,9 +58,13 @@ class Actor:
 class Dying(Actor):
     """An actor that dies over all that it is given, and is started again."""
 
+    def __init__(self, name: str, way: Exception | None = None) -> None:
+        super().__init__(name)
+        self.way = way or exceptions.ActorDiedError()
+
     def _work(self, *arguments: Any) -> Any:
         self.given.append(arguments)
-        raise exceptions.ActorDiedError
+        raise self.way
 
 
 class Busy(Actor):
@@ -81,13 +85,30 @@ def test_nobody_waits_for_a_slower_one() -> None:
     assert sum(future.cancelled() for future in futures) == len(slow.given)
 
 
-def test_what_a_dead_worker_had_is_done_again_and_told_so() -> None:
-    dying, other = Dying("dying"), Actor("other")
+@pytest.mark.parametrize(
+    "way",
+    [
+        exceptions.ActorDiedError(),
+        exceptions.ActorUnavailableError("no answer", None),
+        exceptions.OutOfMemoryError("the node was low on memory"),
+        exceptions.ObjectLostError("00", None, ""),
+    ],
+    ids=lambda way: type(way).__name__,
+)
+def test_what_a_dead_worker_had_is_done_again_and_told_so(way: Exception) -> None:
+    dying, other = Dying("dying", way), Actor("other")
     pool = Pool([dying, other], lambda hello: None)
     assert [pool.submit("work", number).result(5) for number in range(4)] == ["done"] * 4
     assert any(again for *_, again in other.given)
     assert pool.notes
     assert "a worker on dying died" in pool.notes[0]
+
+
+def test_a_defect_is_raised_where_the_result_is_asked_for() -> None:
+    broken = Dying("broken", exceptions.RayTaskError("make", "a traceback", ValueError("a defect")))
+    with pytest.raises(exceptions.RayTaskError, match="a traceback"):
+        Pool([broken], lambda hello: None).submit("work", 1).result(5)
+    assert len(broken.given) == 1
 
 
 def test_a_task_that_kills_its_workers_is_given_up() -> None:

@@ -193,14 +193,14 @@ class Pool:
         result: Any = None
         try:
             result = future.result()
-        except CancelledError as error:
+        except (CancelledError, Exception) as error:  # noqa: BLE001
             result = error
-        except self._errors.RayActorError as error:
-            result = self._died(member, task, error)
-            if result is None:
-                return
-        except Exception as error:  # noqa: BLE001  (a defect in the worker: raised where the task's result is asked for)
-            result = error
+            # Ray has a class for each way in which a worker goes, or what it has sent. A RayTaskError is a defect in
+            # it, which is raised where the task's result is asked for.
+            if isinstance(error, self._errors.RayError) and not isinstance(error, self._errors.RayTaskError):
+                result = self._died(member, task, error)
+                if result is None:
+                    return
         with self._lock:
             member.tasks.discard(task)
             if not self._closed:
