@@ -44,6 +44,8 @@ class Actor:
 
     def __init__(self, name: str, model: str = "m") -> None:
         self.given: list[tuple[Any, ...]] = []
+        self.work_ends: Exception | None = None
+        self.doing = Call(lambda: None)
         self.hello = Call(lambda: Hello(name, "x2", "cpu", (("model", model),), True))
 
     @property
@@ -52,6 +54,8 @@ class Actor:
 
     def _work(self, *arguments: Any) -> Any:
         self.given.append(arguments)
+        if self.work_ends is not None:
+            raise self.work_ends
         return "done"
 
 
@@ -60,11 +64,7 @@ class Dying(Actor):
 
     def __init__(self, name: str, way: Exception | None = None) -> None:
         super().__init__(name)
-        self.way = way or exceptions.ActorDiedError()
-
-    def _work(self, *arguments: Any) -> Any:
-        self.given.append(arguments)
-        raise self.way
+        self.work_ends = way or exceptions.ActorDiedError()
 
 
 class Busy(Actor):
@@ -128,6 +128,27 @@ def test_what_opening_the_model_says_is_said_at_once() -> None:
     broken.hello = Call(lambda: InputError("no such model"))
     with pytest.raises(InputError, match="no such model"):
         Pool([broken], lambda hello: None).begin(5, 5)
+
+
+def test_a_pool_that_is_given_up_ends_what_it_gave_out_and_what_comes() -> None:
+    busy = Busy("busy")
+    pool = Pool([busy], lambda hello: None)
+    futures = [pool.submit("work", number) for number in range(5)]
+    pool.give_up(DeviceError("the head is gone"))
+    for future in (*futures, pool.submit("work", 6)):
+        with pytest.raises(DeviceError, match="the head is gone"):
+            future.result(5)
+
+
+def test_workers_keep_their_numbers_when_one_goes() -> None:
+    gone, there = Actor("gone"), Actor("there")
+    gone.doing = there.doing = Call(lambda: "at it")
+    pool = Pool([gone, there], lambda hello: None)
+    gone.hello = Call(lambda: (_ for _ in ()).throw(exceptions.ActorDiedError()))
+    gone.work_ends = exceptions.ActorDiedError()
+    for number in range(4):
+        pool.submit("work", number).result(5)
+    assert {number: hello.machine for number, (hello, _) in pool.doing().items()} == {1: "there"}
 
 
 def node(cpus: float, gpus: float = 0, alive: bool = True) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class _Task:
 class _Member:
     """One actor. hello: what it said of itself since it was last started; None while it is not there."""
 
+    number: int
     actor: Any
     hello: Hello | None = None
     tasks: set[_Task] = field(default_factory=set)
@@ -55,7 +56,7 @@ class Pool:
         self._check = check
         self._lock = threading.RLock()
         self._waiting: deque[_Task] = deque()
-        self._members = [_Member(actor) for actor in actors]
+        self._members = [_Member(number, actor) for number, actor in enumerate(actors)]
         self._closed = self._began = False
         self._refused: SrdeployError | None = None
         self._changed = threading.Condition(self._lock)
@@ -97,11 +98,24 @@ class Pool:
                 self._hand_out()
         return task.future
 
-    def doing(self) -> "list[tuple[Hello, Future[Doing]]]":
-        """How far each worker is, as they answer."""
+    def doing(self) -> "dict[int, tuple[Hello, Future[Doing]]]":
+        """How far each worker that is there is, as they answer, by its number."""
         with self._lock:
-            there = [(m.hello, m.actor) for m in self._members if m.hello is not None]
-        return [(hello, actor.doing.options(concurrency_group="talk").remote().future()) for hello, actor in there]
+            there = [(m.number, m.hello, m.actor) for m in self._members if m.hello is not None]
+        return {
+            number: (hello, actor.doing.options(concurrency_group="talk").remote().future())
+            for number, hello, actor in there
+        }
+
+    def give_up(self, error: SrdeployError) -> None:
+        """End all that was given out or waits, and all that will be, with the error."""
+        with self._changed:
+            self._refused = error
+            for member in self._members:
+                for task in member.tasks:
+                    _set(task.future, error)
+            self._fail_waiting(error)
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Give out nothing more; what waits is cancelled."""
@@ -123,7 +137,8 @@ class Pool:
         call = member.actor.hello.options(concurrency_group="talk", max_task_retries=-1).remote()
         call.future().add_done_callback(partial(self._greeted, member))
         if self._timer is None and not any(m.hello for m in self._members):
-            self._timer = threading.Timer(PATIENCE_SECONDS, self._give_up)
+            none = DeviceError("the cluster has no worker left; start its machines again and type --resume")
+            self._timer = threading.Timer(PATIENCE_SECONDS, self.give_up, [none])
             self._timer.daemon = True
             self._timer.start()
 
@@ -154,12 +169,6 @@ class Pool:
         if refused or not self._members:
             self._refused = error
             self._fail_waiting(error)
-
-    def _give_up(self) -> None:
-        with self._changed:
-            self._refused = DeviceError("the cluster has no worker left; start its machines again and type --resume")
-            self._fail_waiting(self._refused)
-            self._changed.notify_all()
 
     def _fail_waiting(self, error: SrdeployError) -> None:
         tasks = list(self._waiting)
@@ -217,6 +226,8 @@ class Pool:
                 self.notes.append(f"a worker on {member.hello.machine} died; others do again what it had")
                 self._greet(member)
             task.died.append(member)
+            if self._refused is not None:
+                return self._refused  # nobody is left to do it again
             if len(task.died) < DEATHS:
                 self._waiting.appendleft(task)
                 self._hand_out()
