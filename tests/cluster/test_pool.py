@@ -151,6 +151,22 @@ def test_workers_keep_their_numbers_when_one_goes() -> None:
     assert {number: hello.machine for number, (hello, _) in pool.doing().items()} == {1: "there"}
 
 
+def test_a_machine_without_srdeploy_is_told_what_it_lacks() -> None:
+    said = """The actor died because of an error raised in its creation task, ray::Worker.__init__() (pid=1)
+      At least one of the input arguments for this task could not be computed:
+    traceback: Traceback (most recent call last):
+              ^^^^^^^^^
+    ModuleNotFoundError: No module named 'srdeploy'"""
+    bare, there = Actor("bare"), Actor("there")
+    bare.hello = Call(lambda: (_ for _ in ()).throw(exceptions.RayActorError(None, said)))
+    pool = Pool([bare, there], lambda hello: None)
+    assert [hello.machine for hello in pool.begin(5, 5)] == ["there"]
+    assert pool.notes == [
+        "a worker was left out: a worker did not begin: ModuleNotFoundError: No module named 'srdeploy'; install the "
+        "same srdeploy on all machines of the cluster"
+    ]
+
+
 def node(cpus: float, gpus: float = 0, alive: bool = True) -> dict[str, Any]:
     return {"NodeID": "n", "Alive": alive, "Resources": {"CPU": cpus, "GPU": gpus}}
 

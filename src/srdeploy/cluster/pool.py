@@ -1,5 +1,6 @@
 """Ray's actors as a pool: whoever has time gets what waits, and what a dead worker had is done again by another."""
 
+import re
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -159,7 +160,7 @@ class Pool:
             except SrdeployError as error:
                 self._drop(member, error, not self._began)
             except self._errors.RayError as error:
-                self._drop(member, DeviceError(f"a worker did not begin: {_first_line(error)}"), False)
+                self._drop(member, DeviceError(f"a worker did not begin: {_gist(error)}"), False)
             self._changed.notify_all()
 
     def _drop(self, member: _Member, error: SrdeployError, refused: bool) -> None:
@@ -232,7 +233,7 @@ class Pool:
                 self._waiting.appendleft(task)
                 self._hand_out()
                 return None
-        return DeviceError(f"{len(task.died)} workers died over it, the last with: {_first_line(error)}")
+        return DeviceError(f"{len(task.died)} workers died over it, the last with: {_gist(error)}")
 
 
 def _set(future: "Future[Any]", result: Any) -> None:
@@ -244,5 +245,10 @@ def _set(future: "Future[Any]", result: Any) -> None:
             future.set_result(result)
 
 
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _gist(error: BaseException) -> str:
+    """What an error of Ray says in one line: its first, unless a traceback of the worker's ends in a better one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    ends = [line for line in lines[1:] if re.match(r"\w+(Error|Exception): ", line)]
+    said = ends[-1] if ends else lines[0] if lines else type(error).__name__
+    missing = "ModuleNotFoundError: " in said
+    return f"{said}; install the same srdeploy on all machines of the cluster" if missing else said
