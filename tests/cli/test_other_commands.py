@@ -92,6 +92,8 @@ def test_export_with_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert file["parity"]["passed"] is True
     result = _invoke("export", "--fp16")
     assert result.stdout.splitlines()[-1].startswith("next: srdeploy run")
+    result = _invoke("export", "--triton", "a folder")
+    assert result.stdout.splitlines()[-1] == f"next: tritonserver --model-repository='{Path('a folder').resolve()}'"
 
 
 def test_a_command_that_is_none() -> None:

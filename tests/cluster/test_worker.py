@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from srdeploy.asked import Asked
 from srdeploy.atomic import part_path
 from srdeploy.cluster.worker import Worker
+from srdeploy.errors import OutOfMemory
 from srdeploy.jobs import Choices, Done, Failed, Job
+from srdeploy.split import Segmenter
 
 
 def test_what_a_dead_worker_left_is_not_in_the_way(tmp_path: Path, samples: Path) -> None:
@@ -32,3 +36,15 @@ def test_what_stood_there_before_is_never_replaced(tmp_path: Path, samples: Path
         assert isinstance(answer, Failed)
         assert "exists already; type --overwrite" in answer.error
     assert job.output.read_bytes() == b"somebody's"
+
+
+def test_too_little_memory_is_said(tmp_path: Path, samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(Asked("espcn-x2", threads=1), str(Path.cwd()))
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Segmenter, "make", full)
+    answer = worker.make(Job(samples / "clip.mp4", tmp_path / "clip.mp4"), Choices(), {}, 0, False)
+    assert isinstance(answer, OutOfMemory)
+    assert "not enough memory for" in str(answer)

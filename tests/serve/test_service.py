@@ -154,6 +154,21 @@ def test_malformed_uploads_are_the_clients_errors(
     assert service.ask("/v1/upscale", good)[1] == _by_run(small, tmp_path / "x4.png")
 
 
+def test_what_is_not_known_is_refused_and_makes_no_label(start: Callable[..., Service], small: Path) -> None:
+    service = start()
+    for path in ("/v1/upscale?scale=2", "/v1/tasks?Model=espcn-x2"):
+        status, body = service.ask(path, small.read_bytes())
+        assert status == 422
+        assert b"there is no parameter" in body and b"there are: model, name" in body
+    for method in ("BREW", "WHEN"):
+        assert service.ask("/health", method=method)[0] == 405
+    text = service.ask("/metrics")[1].decode()
+    parser = pytest.importorskip("prometheus_client.parser")
+    found = [s for family in parser.text_string_to_metric_families(text) for s in family.samples]
+    labels = [(s.labels["method"], s.value) for s in found if s.name == "srdeploy_requests_total"]
+    assert sorted(labels) == [("POST", 1.0), ("POST", 1.0), ("other", 2.0)]
+
+
 def test_lengths_that_lie(start: Callable[..., Service], small: Path) -> None:
     service, good = start("--max-upload", "1"), small.read_bytes()
     host, port = service.address.removeprefix("http://").split(":")

@@ -1,5 +1,6 @@
 """`srdeploy export`: a network becomes files that carry their facts and their proof."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,9 +98,9 @@ def export(
     for path in served:
         say(f"{path}: for Triton")
     say(
-        f"next: srdeploy run PICTURE -m {(engines or made.files)[0].path}"
+        f"next: srdeploy run PICTURE -m {shlex.quote(str((engines or made.files)[0].path))}"
         if repository is None
-        else f"next: tritonserver --model-repository={repository.resolve()}"
+        else f"next: tritonserver --model-repository={shlex.quote(str(repository.resolve()))}"
     )
 
 

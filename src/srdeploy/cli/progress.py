@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
 from threading import Event, Thread
 from time import monotonic
 from types import TracebackType
@@ -72,13 +74,23 @@ class Progress(_Shown):
         self._bars.update(self._task, completed=done, total=expected, rate=rate, size=so_far)
 
 
+@dataclass
+class _Row:
+    """A worker's line. frames: of it since it was last begun; before: of all that had its place until then."""
+
+    task: TaskID
+    name: str
+    frames: int = 0
+    before: int = 0
+
+
 class ClusterProgress(_Shown):
     """A line for all files and one for each worker, on standard error; nothing when quiet or where that is no terminal.
 
     doing: asks the workers how far they are; see cluster.Cluster.
     """
 
-    def __init__(self, files: int, doing: "Callable[[], list[tuple[Hello, Future[Doing]]]]", quiet: bool) -> None:
+    def __init__(self, files: int, doing: "Callable[[], dict[int, tuple[Hello, Future[Doing]]]]", quiet: bool) -> None:
         console = Console(stderr=True)
         self._doing = doing
         self._shown = console.is_terminal and not quiet
@@ -92,7 +104,7 @@ class ClusterProgress(_Shown):
             transient=True,
         )
         self._files = self._bars.add_task("files", total=files, text="")
-        self._workers: list[TaskID] = []
+        self._workers: dict[int, _Row] = {}
         self._ended = Event()
 
     def __enter__(self) -> Self:
@@ -104,26 +116,32 @@ class ClusterProgress(_Shown):
         self._ended.set()
         super().__exit__(*error)
 
-    def done(self, files: int) -> None:
-        """So many files are done."""
-        self._bars.update(self._files, completed=files)
+    def done(self) -> None:
+        """One file more is done."""
+        self._bars.advance(self._files)
 
     def _follow(self) -> None:
-        began, total = monotonic(), 0
+        began = monotonic()
         while not self._ended.wait(_ASK_SECONDS):
-            frames = 0
-            for number, (hello, answer) in enumerate(self._doing()):
-                if number == len(self._workers):
-                    self._workers.append(self._bars.add_task("", total=None, text=""))
-                try:
-                    doing = answer.result(timeout=_ASK_SECONDS)
-                except Exception:  # noqa: BLE001  (a worker that died: the pool sees to it)
-                    continue
-                frames += doing.frames
-                name = escaped(f"{hello.machine} {hello.device}: {doing.what or 'idle'}").replace("[", "\\[")
-                self._bars.update(self._workers[number], description=name, text=f"{doing.frames} frames")
-            total = max(total, frames)
+            doing = self._doing()
+            for number, (hello, answer) in doing.items():
+                if number not in self._workers:
+                    task = self._bars.add_task("", total=None, text="")
+                    self._workers[number] = _Row(task, f"{hello.machine} {hello.device}")
+                with suppress(Exception):  # a worker that died: the pool sees to it
+                    said = answer.result(timeout=_ASK_SECONDS)
+                    self._show(self._workers[number], said.what or "idle", said.frames)
+            for number in self._workers.keys() - doing.keys():
+                self._show(self._workers[number], "gone", 0)
+            total = sum(row.before + row.frames for row in self._workers.values())
             self._bars.update(self._files, text=f"{total} frames, {total / (monotonic() - began):.1f} frames/s")
+
+    def _show(self, row: "_Row", what: str, frames: int) -> None:
+        if frames < row.frames:  # begun anew, and counting from nothing
+            row.before += row.frames
+        row.frames = frames
+        name = escaped(f"{row.name}: {what}").replace("[", "\\[")
+        self._bars.update(row.task, description=name, text=f"{row.before + frames} frames")
 
 
 class BuildProgress(_Shown):

@@ -156,7 +156,7 @@ def _do_on_cluster(
         jobs = plan_jobs(sources, target, cluster.label)
         started = time.perf_counter()
         with ClusterProgress(len(jobs), cluster.doing, quiet) as progress:
-            outcomes = list(cluster.run_jobs(jobs, choices, lambda index, _: progress.done(index)))
+            outcomes = list(cluster.run_jobs(jobs, choices, progress.done))
         for remark in () if quiet else cluster.notes:
             note(f"note: {remark}")
         return outcomes, time.perf_counter() - started

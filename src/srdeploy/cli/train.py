@@ -1,6 +1,7 @@
 """`srdeploy train`: a recipe becomes weights."""
 
 import logging
+import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -60,4 +61,4 @@ def train(
         with redirect_stdout(sys.stderr):  # Lightning draws its bar on standard output, which is for the result
             result = run_training(plan, source.parent, pictures, folder, resume, device)
         say(f"{result.weights}: {result.psnr_db:.3f} dB on the held-out pictures, from epoch {result.epoch}")
-        say(f"next: srdeploy export {result.weights} --fp16")
+        say(f"next: srdeploy export {shlex.quote(str(result.weights))} --fp16")

@@ -1,5 +1,6 @@
 """Ray's actors as a pool: whoever has time gets what waits, and what a dead worker had is done again by another."""
 
+import re
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -36,6 +37,7 @@ class _Task:
 class _Member:
     """One actor. hello: what it said of itself since it was last started; None while it is not there."""
 
+    number: int
     actor: Any
     hello: Hello | None = None
     tasks: set[_Task] = field(default_factory=set)
@@ -55,7 +57,7 @@ class Pool:
         self._check = check
         self._lock = threading.RLock()
         self._waiting: deque[_Task] = deque()
-        self._members = [_Member(actor) for actor in actors]
+        self._members = [_Member(number, actor) for number, actor in enumerate(actors)]
         self._closed = self._began = False
         self._refused: SrdeployError | None = None
         self._changed = threading.Condition(self._lock)
@@ -97,11 +99,24 @@ class Pool:
                 self._hand_out()
         return task.future
 
-    def doing(self) -> "list[tuple[Hello, Future[Doing]]]":
-        """How far each worker is, as they answer."""
+    def doing(self) -> "dict[int, tuple[Hello, Future[Doing]]]":
+        """How far each worker that is there is, as they answer, by its number."""
         with self._lock:
-            there = [(m.hello, m.actor) for m in self._members if m.hello is not None]
-        return [(hello, actor.doing.options(concurrency_group="talk").remote().future()) for hello, actor in there]
+            there = [(m.number, m.hello, m.actor) for m in self._members if m.hello is not None]
+        return {
+            number: (hello, actor.doing.options(concurrency_group="talk").remote().future())
+            for number, hello, actor in there
+        }
+
+    def give_up(self, error: SrdeployError) -> None:
+        """End all that was given out or waits, and all that will be, with the error."""
+        with self._changed:
+            self._refused = error
+            for member in self._members:
+                for task in member.tasks:
+                    _set(task.future, error)
+            self._fail_waiting(error)
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Give out nothing more; what waits is cancelled."""
@@ -123,7 +138,8 @@ class Pool:
         call = member.actor.hello.options(concurrency_group="talk", max_task_retries=-1).remote()
         call.future().add_done_callback(partial(self._greeted, member))
         if self._timer is None and not any(m.hello for m in self._members):
-            self._timer = threading.Timer(PATIENCE_SECONDS, self._give_up)
+            none = DeviceError("the cluster has no worker left; start its machines again and type --resume")
+            self._timer = threading.Timer(PATIENCE_SECONDS, self.give_up, [none])
             self._timer.daemon = True
             self._timer.start()
 
@@ -144,7 +160,7 @@ class Pool:
             except SrdeployError as error:
                 self._drop(member, error, not self._began)
             except self._errors.RayError as error:
-                self._drop(member, DeviceError(f"a worker did not begin: {_first_line(error)}"), False)
+                self._drop(member, DeviceError(f"a worker did not begin: {_gist(error)}"), False)
             self._changed.notify_all()
 
     def _drop(self, member: _Member, error: SrdeployError, refused: bool) -> None:
@@ -154,12 +170,6 @@ class Pool:
         if refused or not self._members:
             self._refused = error
             self._fail_waiting(error)
-
-    def _give_up(self) -> None:
-        with self._changed:
-            self._refused = DeviceError("the cluster has no worker left; start its machines again and type --resume")
-            self._fail_waiting(self._refused)
-            self._changed.notify_all()
 
     def _fail_waiting(self, error: SrdeployError) -> None:
         tasks = list(self._waiting)
@@ -193,14 +203,14 @@ class Pool:
         result: Any = None
         try:
             result = future.result()
-        except CancelledError as error:
+        except (CancelledError, Exception) as error:  # noqa: BLE001
             result = error
-        except self._errors.RayActorError as error:
-            result = self._died(member, task, error)
-            if result is None:
-                return
-        except Exception as error:  # noqa: BLE001  (a defect in the worker: raised where the task's result is asked for)
-            result = error
+            # Ray has a class for each way in which a worker goes, or what it has sent. A RayTaskError is a defect in
+            # it, which is raised where the task's result is asked for.
+            if isinstance(error, self._errors.RayError) and not isinstance(error, self._errors.RayTaskError):
+                result = self._died(member, task, error)
+                if result is None:
+                    return
         with self._lock:
             member.tasks.discard(task)
             if not self._closed:
@@ -217,11 +227,13 @@ class Pool:
                 self.notes.append(f"a worker on {member.hello.machine} died; others do again what it had")
                 self._greet(member)
             task.died.append(member)
+            if self._refused is not None:
+                return self._refused  # nobody is left to do it again
             if len(task.died) < DEATHS:
                 self._waiting.appendleft(task)
                 self._hand_out()
                 return None
-        return DeviceError(f"{len(task.died)} workers died over it, the last with: {_first_line(error)}")
+        return DeviceError(f"{len(task.died)} workers died over it, the last with: {_gist(error)}")
 
 
 def _set(future: "Future[Any]", result: Any) -> None:
@@ -233,5 +245,10 @@ def _set(future: "Future[Any]", result: Any) -> None:
             future.set_result(result)
 
 
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _gist(error: BaseException) -> str:
+    """What an error of Ray says in one line: its first, unless a traceback of the worker's ends in a better one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    ends = [line for line in lines[1:] if re.match(r"\w+(Error|Exception): ", line)]
+    said = ends[-1] if ends else lines[0] if lines else type(error).__name__
+    missing = "ModuleNotFoundError: " in said
+    return f"{said}; install the same srdeploy on all machines of the cluster" if missing else said

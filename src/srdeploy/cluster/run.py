@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
@@ -12,6 +11,7 @@ from typing import Any
 
 from srdeploy import urls
 from srdeploy.asked import Asked
+from srdeploy.cluster.head import LOOK_SECONDS, refusal, watched
 from srdeploy.cluster.pool import RESTARTS, Pool
 from srdeploy.cluster.worker import Doing, Hello, Worker
 from srdeploy.errors import DeviceError, InputError
@@ -83,24 +83,25 @@ class Cluster:
                 " type --device cpu or --device cuda"
             )
 
-    def doing(self) -> "list[tuple[Hello, Future[Doing]]]":
-        """How far each worker is, as they answer."""
+    def doing(self) -> "dict[int, tuple[Hello, Future[Doing]]]":
+        """How far each worker that is there is, as they answer, by its number."""
         return self._pool.doing()
 
     def run_jobs(
-        self, jobs: list[Job], choices: Choices, on_job: Callable[[int, Job], None]
+        self, jobs: list[Job], choices: Choices, on_done: Callable[[], None]
     ) -> Iterator[Done | Skipped | Failed]:
-        """Do the jobs and give each one's outcome in their order, as folders.run_jobs does."""
+        """Do the jobs and give each one's outcome in their order, as folders.run_jobs does. on_done: told of each."""
         self._check_paths(jobs)
         # The bytes of x264 depend on its threads: all machines take as many as this one would.
         encode = replace(choices.encode, threads=choices.encode.threads or os.cpu_count() or 1)
         choices = replace(choices, encode=encode)
         with ThreadPoolExecutor(self._places * AT_ONCE + 1) as threads:
             futures = [threads.submit(self._outcome, job, choices) for job in jobs]
+            for future in futures:
+                future.add_done_callback(lambda _: on_done())
             told: set[str] = set()
             try:
-                for index, (job, future) in enumerate(zip(jobs, futures, strict=True)):
-                    on_job(index, job)
+                for future in futures:
                     outcome = future.result()
                     if isinstance(outcome, Done):
                         # Each worker tells what holds for all.
@@ -173,7 +174,8 @@ def _opened(address: str, asked: Asked) -> Iterator[Cluster]:
         if _is_mixed(found) and asked.precision == "auto":
             asked = replace(asked, precision="fp32")  # what a GPU and a processor both compute
         pool = Pool([_begin(ray, place, asked) for place in found], _Alike())
-        yield Cluster(pool, found, pool.begin(_BEGIN_SECONDS, _MORE_SECONDS))
+        with watched(ray.get_runtime_context().gcs_address, pool.give_up):
+            yield Cluster(pool, found, pool.begin(_BEGIN_SECONDS, _MORE_SECONDS))
     finally:
         if pool is not None:
             pool.close()
@@ -222,13 +224,11 @@ def _connect(ray: Any, address: str) -> None:
     if not host or not port.isdecimal():
         raise DeviceError(f"--ray {address}: that is no cluster; type local, or HOST:PORT as ray start has printed it")
     start = f"ray start --address={address}"
-    try:
-        with socket.create_connection((host, int(port)), timeout=5):
-            pass
-    except (OSError, OverflowError) as error:
+    refused = refusal(host, int(port), LOOK_SECONDS)
+    if refused is not None:
         raise DeviceError(
-            f"--ray {address}: no cluster answers there ({error}); begin one there with: ray start --head"
-        ) from None
+            f"--ray {address}: no cluster answers there ({refused}); begin one there with: ray start --head"
+        )
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:

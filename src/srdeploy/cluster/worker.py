@@ -14,6 +14,7 @@ from srdeploy.atomic import remove_parts
 from srdeploy.errors import SrdeployError
 from srdeploy.folders import is_small, outcome_of
 from srdeploy.jobs import Choices, Done, Failed, Job, OnFrame, Skipped, key_of, run_job, skipped_by
+from srdeploy.shortage import shortage_said
 from srdeploy.split import Made, Segmenter, Split
 
 
@@ -106,7 +107,8 @@ class Worker:
         """The segment of that number of a video."""
         with self._counted(job.input.name) as on_frame:
             try:
-                return self._segmenter.make(job, choices, settings, number, on_frame)
+                with shortage_said(f"for {job.input}"):
+                    return self._segmenter.make(job, choices, settings, number, on_frame)
             except SrdeployError as error:
                 return error
 

@@ -26,6 +26,12 @@ PAGE = Path(__file__).with_name("page.html")
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "bmp": ".bmp", "tiff": ".tif", "gif": ".gif"}
 """The suffix that an upload without a name gets, by its content; a video gets .mkv."""
 
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+"""Methods that are counted by their name."""
+
+PARAMETERS = ("model", "name")
+"""What may stand behind the question mark of an upload."""
+
 _FORM_BYTES = 1 << 16
 """What a form may have beside its file."""
 
@@ -92,7 +98,8 @@ def _add_measures(app: FastAPI, worker: Worker) -> None:
         response = await go_on(request)
         # The pattern, never what was typed: a label for each mistyped path would fill the memory.
         route = getattr(request.scope.get("route"), "path", "other")
-        requests.labels(request.method, route, str(response.status_code)).inc()
+        method = request.method if request.method in METHODS else "other"
+        requests.labels(method, route, str(response.status_code)).inc()
         seconds.labels(route).observe(asyncio.get_running_loop().time() - started)
         return response
 
@@ -123,6 +130,10 @@ def _add_work(app: FastAPI, default: str, limits: Limits, worker: Worker) -> Non
     body = {"requestBody": {"required": True, "content": {"application/octet-stream": {}, "multipart/form-data": {}}}}
 
     async def queued(request: Request, model: str | None, name: str | None) -> tuple[Task, str]:
+        if unknown := sorted(request.query_params.keys() - {*PARAMETERS}):
+            raise HTTPException(
+                422, f"there is no parameter {unknown[0]!r}; there are: {', '.join(sorted(PARAMETERS))}"
+            )
         chosen = zoo.resolve(model or default, None)
         try:
             async with asyncio.timeout(limits.seconds):
