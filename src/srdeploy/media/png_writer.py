@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from srdeploy.environment import cores
-from srdeploy.inorder import in_order
+from srdeploy.inorder import by_threads
 from srdeploy.picture import Picture, Pixels
 
 _GRAY_ALPHA = 4  # of PNG's colour types
@@ -56,7 +56,7 @@ def write(file: BinaryIO, picture: Picture, encode: Callable[[Picture], bytes], 
     pixel = (samples + (alpha is not None)) * (1 if picture.depth == 8 else 2)
     step = max(1, _BAND // (pixel * picture.width))
     check, begin = 1, b"\x78\x01"  # zlib's own head (RFC 1950)
-    for band in in_order(
+    for band in by_threads(
         lambda top: _band(picture, top, step, pixel, sixteen), range(0, picture.height, step), cores()
     ):
         _chunk(file, b"IDAT", begin + band.deflated)

@@ -12,7 +12,7 @@ from srdeploy.backends import Session
 from srdeploy.environment import cores
 from srdeploy.errors import ModelError, OutOfMemory, SrdeployError
 from srdeploy.given import check_is
-from srdeploy.inorder import in_order
+from srdeploy.inorder import by_threads, in_order
 from srdeploy.media.alpha import with_colour_under_alpha
 from srdeploy.media.colour import rgb_from_ycbcr, rgb_from_yuv, ycbcr_from_rgb, yuv_from_rgb
 from srdeploy.media.enlarge import chroma_offset, enlarge_part, enlarge_plane
@@ -214,7 +214,7 @@ class Upscaler:
         rows, columns = (
             [slice(at, min(at + step, length)) for at in range(0, length, step)] for length in plane.shape[:2]
         )
-        for _ in in_order(work, [(row, column) for row in rows for column in columns], min(cores(), _AT_ONCE)):
+        for _ in by_threads(work, [(row, column) for row in rows for column in columns], min(cores(), _AT_ONCE)):
             pass
 
     def _grown(self, part: Part) -> Part:
