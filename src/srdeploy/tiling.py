@@ -98,6 +98,12 @@ def windows(length: int, size: int, halo: int, multiple: int = 1) -> list[Span]:
     return [Span(read, size, cuts[i], cuts[i + 1]) for i, read in enumerate(reads)]
 
 
+def window_count(length: int, size: int, halo: int, multiple: int = 1) -> int:
+    """How many spans `windows` would give; 0 where it would raise."""
+    step = (size - 2 * halo) // multiple * multiple
+    return 0 if length < size or step < 1 or length % multiple else 1 + -(-(length - size) // step)
+
+
 def window_plan(height: int, width: int, size: tuple[int, int], halo: int, multiple: int = 1) -> Iterator[Tile]:
     """Yield the windows of one (height, width) that cover a picture, row by row."""
     columns = windows(width, size[1], halo, multiple)

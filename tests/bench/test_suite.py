@@ -83,3 +83,22 @@ def test_wrong_suites_are_one_line(tmp_path: Path, text: str, words: str) -> Non
 
 def test_sizes_are_written_as_videos_are() -> None:
     assert parse_size("480x270") == (270, 480)
+
+
+def test_an_engine_alone_takes_its_turn_behind_our_session_on_it(tmp_path: Path) -> None:
+    text = """
+[[network]]
+models = ["a", "b"]
+precisions = ["fp32", "int8"]
+backends = ["ort", "openvino"]
+device = "cpu"
+[[peers]]
+peers = ["bare openvino", "opencv", "bare ort"]
+models = ["b"]
+"""
+    found = rows(load_suite(_suite(tmp_path, text)))
+    names = [f"{row.backend} {row.model} {row.precision}" for row in found]
+    assert names[4:] == [
+        *("ort b fp32", "bare ort b fp32", "openvino b fp32", "bare openvino b fp32", "ort b int8", "openvino b int8"),
+        "opencv b fp32",
+    ]

@@ -6,7 +6,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from srdeploy.report.statistics import by_visit, median_interval, order_interval, percentile, summary, swing
+from srdeploy.report.statistics import (
+    by_visit,
+    median_interval,
+    order_interval,
+    percentile,
+    ratio_between,
+    summary,
+    swing,
+)
 
 scipy_stats = pytest.importorskip("scipy.stats")
 
@@ -92,3 +100,13 @@ def test_few_visits_do_not_claim_much() -> None:
     assert summary([3.0])["confidence"] == 0
     assert summary([3.0, 4.0, 5.0])["confidence"] == 0.75
     assert summary([3.0] * 50)["confidence"] == 0.99
+
+
+def test_a_ratio_does_not_see_what_the_machine_did_to_both() -> None:
+    """Twice as slow for half of the run, which moves both medians, but never one visit against the one beside it."""
+    random = np.random.default_rng(0)
+    mood = np.where(np.arange(40) < 21, 1.0, 2.0)
+    ours, theirs = (base * mood * random.normal(1, 0.01, 40) for base in (1.05, 1.0))
+    ratio, (low, high) = ratio_between(ours.tolist(), [*theirs.tolist(), 99.0])
+    assert low < ratio < high and 1.04 < ratio < 1.06 and high - low < 0.03
+    assert low > 1.0

@@ -17,10 +17,12 @@ class Session(ABC):
     spec: the facts stamped into the file. path: where it was opened from. backend: "ort", "openvino", "tensorrt".
     device: "cpu" or "cuda:N". arithmetic: what the engine really computes in, such as "fp32", "fp16",
     or "fp16 weights, fp32 arithmetic". at_once: how many threads are worth calling `run` at the same time.
-    largest: height and width of the largest picture that it takes; None = any.
+    largest: height and width of the largest picture that it takes; None = any. prepares: whether the first run of each
+    shape takes longer than the others.
     """
 
     at_once = 1
+    prepares = False
     largest: tuple[int, int] | None = None
 
     def __init__(self, spec: ModelSpec, path: Path, backend: str, device: str, arithmetic: str) -> None:

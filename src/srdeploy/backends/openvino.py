@@ -30,7 +30,10 @@ class OpenVinoSession(Session):
     precision: "bf16" computes an fp32 file in bf16 where the processor can; None computes what the file says, and
     fp32 in fp32: left alone, OpenVINO takes bf16 without a word. Sums are made in another order than in
     ONNX Runtime: results of one file differ between the two by a level where a value stands at a rounding boundary.
+    Its kernels are compiled for each shape, when that first comes.
     """
+
+    prepares = True
 
     def __init__(
         self, path: Path, device: str = "auto", threads: int | None = None, precision: Precision | None = None

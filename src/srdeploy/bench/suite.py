@@ -176,7 +176,18 @@ def rows(suite: Suite) -> list[Row]:
     empty = next((kind for kind, table in found if not table), None)
     if empty is not None:
         raise RecipeError(f"a [[{empty}]] table measures nothing: a list in it is empty; fill it, or leave it out")
-    return list(dict.fromkeys(row for _, table in found for row in table))
+    return _bare_behind_ours(list(dict.fromkeys(row for _, table in found for row in table)))
+
+
+def _bare_behind_ours(found: list[Row]) -> list[Row]:
+    """An engine alone takes its turn right after our session on it, so that the machine is the same for both."""
+    places = {row: index for index, row in enumerate(found)}
+
+    def place(row: Row) -> tuple[int, bool]:
+        ours = replace(row, backend=row.backend.removeprefix(BARE), peer=False)
+        return places.get(ours, places[row]), row.backend.startswith(BARE)
+
+    return sorted(found, key=place)
 
 
 def parse_size(text: str) -> tuple[int, int]:

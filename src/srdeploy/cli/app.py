@@ -20,6 +20,7 @@ from srdeploy.cli.info import info
 from srdeploy.cli.run import run
 from srdeploy.cli.serve import serve
 from srdeploy.cli.train import train
+from srdeploy.heap import keep_freed_memory
 
 app = typer.Typer(
     name="srdeploy",
@@ -61,6 +62,7 @@ def main() -> None:
     # Asked to end, by Ctrl-C or by the system, a verb cleans up what it had begun.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     _prepare_output()
+    keep_freed_memory()
     try:
         try:
             app()

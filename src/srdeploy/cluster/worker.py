@@ -13,6 +13,7 @@ from srdeploy.asked import Asked
 from srdeploy.atomic import remove_parts
 from srdeploy.errors import SrdeployError
 from srdeploy.folders import is_small, outcome_of
+from srdeploy.heap import keep_freed_memory
 from srdeploy.jobs import Choices, Done, Failed, Job, OnFrame, Skipped, key_of, run_job, skipped_by
 from srdeploy.shortage import shortage_said
 from srdeploy.split import Made, Segmenter, Split
@@ -47,6 +48,7 @@ class Worker:
     """
 
     def __init__(self, asked: Asked, folder: str) -> None:
+        keep_freed_memory()
         self._here = False
         with suppress(OSError):
             os.chdir(folder)

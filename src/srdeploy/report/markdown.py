@@ -1,8 +1,9 @@
 """A report as tables: rows of text cells, drawn here as Markdown and by `page` as HTML."""
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import Any
+
+from srdeploy.report.statistics import clock_times, ratio_between
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 """A title, the heads of its columns, and rows of cells."""
@@ -79,8 +80,9 @@ _NETWORK_HEADS = (
     *("model", "precision", "engine", "input", "threads", "ms, median", "interval", "p90", "p99", "frames/s"),
     "Mpx/s out",
 )
-_SIZES_HEADS = ("model", "precision", "engine", "pictures", "ms each", "ms each, one size", "ratio", "ratio, CPU time")
-_BARE_HEADS = ("model", "precision", "engine", "input", "ms", "ms, bare", "ratio", "ratio, CPU time")
+_RATIO_HEADS = ("ratio", "interval", "by CPU time", "interval, CPU")
+_SIZES_HEADS = ("model", "precision", "engine", "pictures", "ms each", "ms each, one size", *_RATIO_HEADS)
+_BARE_HEADS = ("model", "precision", "engine", "input", "ms", "ms, bare", *_RATIO_HEADS)
 _VIDEO_HEADS = ("model", "precision", "engine", "file", "input", "frames/s", "ms a frame", "interval")
 _LIMIT_HEADS = (
     *("row", "start, ms", "first frame, ms", "memory, MB", "of peak arithmetic", "of copy speed", "J a frame"),
@@ -125,10 +127,12 @@ def _work(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _beside(row: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Median times of both, and the ratio by the clock and by processor time."""
-    ours, theirs = row["latency_ms"]["p50"], other["latency_ms"]["p50"]
-    processor = median(row["cpu_ms"]) / median(other["cpu_ms"])
-    return [f"{ours:.2f}", f"{theirs:.2f}", f"{ours / theirs:.3f}", f"{processor:.3f}"]
+    """Median times of both, and their ratio by the clock and by processor time, each with its interval."""
+    cells = [f"{one['latency_ms']['p50']:.2f}" for one in (row, other)]
+    for ours, theirs in ((clock_times(row), clock_times(other)), (row["cpu_ms"], other["cpu_ms"])):
+        ratio, (low, high) = ratio_between(ours, theirs)
+        cells += [f"{ratio:.3f}", f"{low:.3f}–{high:.3f}"]
+    return cells
 
 
 def _video(row: Mapping[str, Any]) -> list[str]:

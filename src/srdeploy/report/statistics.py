@@ -127,6 +127,16 @@ def half_width(values: Sequence[float]) -> float:
     return (high - low) / 2 / median(values)
 
 
+def ratio_between(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, tuple[float, float]]:
+    """The median of the ratios of two rows' times, visit by visit, and its interval at CONFIDENCE.
+
+    Both were visited in the same rounds, moments apart, so what the machine did meanwhile is in both; the later visits
+    of a row that was visited more often are left out.
+    """
+    ratios = [one / other for one, other in zip(ours, theirs, strict=False)]
+    return median(ratios), order_interval(ratios)
+
+
 def clock_times(row: Mapping[str, Any], normalised: bool = False) -> list[float]:
     """One number for each visit of a report's row: its median time, or that divided by the reference's beside it."""
     middles = [median(visit) for visit in by_visit(row["samples_ms"], row.get("visits") or ())]

@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -15,6 +16,7 @@ from srdeploy.spec import ModelSpec
 from srdeploy.tiling import Tile, common_tile, plan, powers_of_two, window_plan
 from srdeploy.upscale.guard import is_lost
 from srdeploy.upscale.memory import free_bytes, resident_bytes
+from srdeploy.upscale.shapes import Shapes
 
 TileChoice = int | Literal["auto", "none"]
 
@@ -83,6 +85,10 @@ class Tiled:
         self._expected: set[tuple[int, int]] = set()
         self._chosen: dict[tuple[int, int], int | None] = {}
         self._bytes_per_pixel: float | None = None
+        self._shapes: Shapes | None = None
+        radius = session.spec.halo
+        if session.prepares and tile == "auto" and halo is not None and radius is not None and halo >= radius:
+            self._shapes = Shapes(session.spec, halo)
         self._lock = threading.Lock()
 
     def tile_for(self, height: int, width: int) -> int | None:
@@ -106,12 +112,14 @@ class Tiled:
         with self._lock:
             self._expected.add((height, width))
             self._chosen.pop((height, width), None)
+        if self._shapes is not None:
+            self._shapes.expect(*_padded(height, width, self.session.spec))
 
     def __call__(self, pixels: Pixels, peak: int, out: Pixels) -> None:
         """Enlarge (H, W, C) integers, 0 .. peak, into `out`, (sH, sW, C) of the same dtype and any strides."""
         height, width, _ = pixels.shape
         spec = self.session.spec
-        padded = _pad(pixels, spec.multiple, spec.size or (spec.minimum, spec.minimum))
+        padded = _pad(pixels, _padded(height, width, spec))
         while True:
             tile = self.tile_for(height, width)
             try:
@@ -122,10 +130,13 @@ class Tiled:
     def _fill(self, padded: Pixels, peak: int, out: Pixels, tile: int | None) -> None:
         spec, halo = self.session.spec, self._halo or 0
         scale, tall, wide = spec.scale, padded.shape[0], padded.shape[1]
-        if spec.size is None:
+        size = spec.size
+        if self._shapes is not None and tile is None and (side := self._shapes.choose(tall, wide)):
+            size = side, side
+        if size is None:
             boxes = plan(tall, wide, tile, halo, spec.multiple, spec.minimum)
         else:
-            boxes = window_plan(tall, wide, spec.size, halo, spec.multiple)
+            boxes = window_plan(tall, wide, size, halo, spec.multiple)
         if self.session.at_once > 1 and tile is not None:
             self._fill_together(padded, peak, out, list(boxes))
             return
@@ -160,7 +171,11 @@ class Tiled:
 
     def _enlarge(self, given: Pixels, peak: int, big: Pixels) -> None:
         """One box through the session; at fp32 once more when what comes out is no result."""
-        if infer(self.session, given[None], peak, big[None]) != ["sound"]:
+        began = time.perf_counter()
+        found = infer(self.session, given[None], peak, big[None])
+        if self._shapes is not None:
+            self._shapes.took(given.shape[0], given.shape[1], time.perf_counter() - began)
+        if found != ["sound"]:
             self._again(given, peak, big)
 
     def _again(self, given: Pixels, peak: int, big: Pixels) -> None:
@@ -281,11 +296,16 @@ def window_overlap(spec: ModelSpec) -> int:
     return spec.halo if min(spec.size) - 2 * spec.halo >= spec.multiple else half
 
 
-def _pad(pixels: Pixels, multiple: int, least: tuple[int, int]) -> Pixels:
-    """Repeat the last row and column until both sides are as large, and a multiple, as the network needs."""
-    bottom, right = (
-        -(-max(side, low) // multiple) * multiple - side for side, low in zip(pixels.shape[:2], least, strict=True)
-    )
+def _padded(height: int, width: int, spec: ModelSpec) -> tuple[int, int]:
+    """The sides that a picture gets before it goes into a network, which may want multiples, or as many pixels."""
+    low, narrow = spec.size or (spec.minimum, spec.minimum)
+    multiple = spec.multiple
+    return -(-max(height, low) // multiple) * multiple, -(-max(width, narrow) // multiple) * multiple
+
+
+def _pad(pixels: Pixels, sides: tuple[int, int]) -> Pixels:
+    """Repeat the last row and column until a picture has these sides."""
+    bottom, right = sides[0] - pixels.shape[0], sides[1] - pixels.shape[1]
     if not bottom and not right:
         return pixels
     return np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="edge")

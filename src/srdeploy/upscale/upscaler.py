@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from numbers import Integral
 from typing import Any, TypeVar, cast
 
@@ -210,10 +211,7 @@ class Upscaler:
 
     def _by_parts(self, plane: Pixels, work: Callable[[Part], None]) -> None:
         """Have `work` done for every part of an input plane, by all cores."""
-        step = max(1, _PART // self.scale)
-        rows, columns = (
-            [slice(at, min(at + step, length)) for at in range(0, length, step)] for length in plane.shape[:2]
-        )
+        rows, columns = (_even_parts(length, max(1, _PART // self.scale)) for length in plane.shape[:2])
         for _ in by_threads(work, [(row, column) for row in rows for column in columns], min(cores(), _AT_ONCE)):
             pass
 
@@ -272,6 +270,13 @@ class Upscaler:
         if picture.layout == "rgb":
             return replace(picture, planes=(big,))
         return yuv_from_rgb(big, picture)
+
+
+def _even_parts(length: int, about: int) -> list[slice]:
+    """An axis in parts of about so many pixels, all alike: a sliver costs a call as well."""
+    count = max(1, round(length / about))
+    cuts = [length * part // count for part in range(count + 1)]
+    return [slice(begin, end) for begin, end in pairwise(cuts)]
 
 
 class _Once:
