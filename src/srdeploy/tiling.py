@@ -83,6 +83,12 @@ def powers_of_two(count: int, most: int) -> list[int]:
     return groups
 
 
+def window_count(length: int, size: int, halo: int, multiple: int = 1) -> int:
+    """How many spans `windows` would give; 0 where it would raise."""
+    step = (size - 2 * halo) // multiple * multiple
+    return 0 if length < size or step < 1 or length % multiple else 1 + -(-(length - size) // step)
+
+
 def windows(length: int, size: int, halo: int, multiple: int = 1) -> list[Span]:
     """Cut an axis into spans that read exactly `size` pixels each, for a network that takes no other number.
 
@@ -90,18 +96,12 @@ def windows(length: int, size: int, halo: int, multiple: int = 1) -> list[Span]:
     keeps what lies `halo` inside. Raises ValueError when the axis is shorter than a window or no multiple (pad it
     first), or when the halo leaves nothing to keep.
     """
-    step = (size - 2 * halo) // multiple * multiple
-    if length < size or step < 1 or length % multiple:
+    if not window_count(length, size, halo, multiple):
         raise ValueError(f"{length} pixels in windows of {size} with a halo of {halo}, multiples of {multiple}")
+    step = (size - 2 * halo) // multiple * multiple
     reads = [*range(0, length - size, step), length - size]
     cuts = [0, *(read + halo for read in reads[1:]), length]
     return [Span(read, size, cuts[i], cuts[i + 1]) for i, read in enumerate(reads)]
-
-
-def window_count(length: int, size: int, halo: int, multiple: int = 1) -> int:
-    """How many spans `windows` would give; 0 where it would raise."""
-    step = (size - 2 * halo) // multiple * multiple
-    return 0 if length < size or step < 1 or length % multiple else 1 + -(-(length - size) // step)
 
 
 def window_plan(height: int, width: int, size: tuple[int, int], halo: int, multiple: int = 1) -> Iterator[Tile]:

@@ -110,3 +110,9 @@ def test_a_ratio_does_not_see_what_the_machine_did_to_both() -> None:
     ratio, (low, high) = ratio_between(ours.tolist(), [*theirs.tolist(), 99.0])
     assert low < ratio < high and 1.04 < ratio < 1.06 and high - low < 0.03
     assert low > 1.0
+
+
+def test_rows_of_other_rounds_are_compared_by_their_medians() -> None:
+    """The fifth visit of a slow row is not beside the fifth of a quick one."""
+    ratio, (low, high) = ratio_between([2.0, 2.2, 2.4, 2.0], [1.0] * 8)
+    assert ratio == 2.1 and low < 2.0 < 2.4 < high

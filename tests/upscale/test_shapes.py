@@ -1,7 +1,5 @@
 """Few shapes for an engine that prepares itself for each, and the same bytes."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -112,7 +110,7 @@ def test_openvino_gives_the_same_bytes_for_pictures_of_many_sizes(name: str) -> 
     assert any(side in given for side in ((48, 48), (64, 64), (80, 80), (96, 96), (112, 112)))
 
 
-def test_only_exact_tiles_are_cut_unasked(tmp_path: Path) -> None:
+def test_only_exact_tiles_are_cut_unasked() -> None:
     """Boxes with less overlap than the halo would change the result, and who asks for tiles gets those."""
     pytest.importorskip("openvino")
     session: Session = open_session(zoo.find("espcn-x2", precision="int8"), "openvino", "cpu", 1)

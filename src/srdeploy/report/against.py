@@ -1,25 +1,17 @@
 """Two reports of the same rows: what became faster or slower, beyond the noise of both."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from statistics import stdev
 from typing import Any, Literal
 
 from srdeploy.errors import InputError
-from srdeploy.report.statistics import CONFIDENCE, clock_times, median, median_interval, processor_times
+from srdeploy.report.statistics import CONFIDENCE, MANY, clock_times, median, processor_times, ratio_of_medians
 
 LEAST = 0.05
 """Smaller changes are not called changes: two starts of one program differ by a few percent."""
 
 KEY = ("kind", "backend", "model", "precision", "device", "input", "batch", "threads", "file", "tile", "sizes")
 """What makes two rows the same row. A key that one of them lacks is not compared."""
-
-_STUDENT = {2: 63.66, 3: 9.92, 4: 5.84, 5: 4.60, 6: 4.03, 7: 3.71}
-"""Student's t for 99 % of so many values, two-sided."""
-
-_MANY = 8
-"""Visits from which an interval comes of their order."""
 
 Verdict = Literal["slower", "faster", "same", "unclear"]
 
@@ -110,37 +102,20 @@ def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 def _change(new: Mapping[str, Any], old: Mapping[str, Any], confidence: float) -> Change:
     both = (new, old)
     normalised = all(row.get("reference_ms") for row in both)
-    ratio, interval = _ratio([clock_times(row, normalised) for row in both], confidence)
+    ratio, interval = ratio_of_medians(clock_times(new, normalised), clock_times(old, normalised), confidence)
     by: Literal["clock", "processor time"] = "clock"
     visits = min(len(clock_times(row)) for row in both)
     sure = visits > 1  # one value alone has no noise that could be told from a change
     # On a busy machine the reference and a network are not slowed alike: a wide interval is not to be believed either.
     if not _is_narrow(ratio, interval) and all(row.get("cpu_ms") and row["device"] == "cpu" for row in both):
         by, clock = "processor time", interval
-        ratio, interval = _ratio([processor_times(row) for row in both], confidence)
+        ratio, interval = ratio_of_medians(processor_times(new), processor_times(old), confidence)
         # Whoever shares a core's caches and units changes processor time too, for a while: a few visits do not tell
         # that, and what the clock rules out is not so.
-        sure = visits >= _MANY and clock[0] <= ratio <= clock[1]
+        sure = visits >= MANY and clock[0] <= ratio <= clock[1]
     verdict = _verdict(ratio, interval) if sure else "unclear"
     times = [median(row["samples_ms"]) for row in (old, new)]
     return Change(name_of(new), times[0], times[1], ratio, interval, verdict, by)
-
-
-def _ratio(sides: Sequence[Sequence[float]], confidence: float) -> tuple[float, tuple[float, float]]:
-    """New over old, and its interval: the logarithms' errors are independent, so their squares add."""
-    new, old = sides
-    ratio = median(new) / median(old)
-    (new_low, new_high), (old_low, old_high) = (_log_interval(side, confidence) for side in sides)
-    return ratio, (ratio * math.exp(-math.hypot(new_low, old_high)), ratio * math.exp(math.hypot(new_high, old_low)))
-
-
-def _log_interval(side: Sequence[float], confidence: float) -> tuple[float, float]:
-    """How far below and above the logarithm of its median that of the truth may be."""
-    if len(side) < _MANY:  # too few for order statistics at 99 %: as if logarithms were normal
-        error = _STUDENT[len(side)] * stdev(map(math.log, side)) / math.sqrt(len(side)) if len(side) > 1 else 0.0
-        return -error, error
-    low, high = (math.log(bound / median(side)) for bound in median_interval(side, confidence))
-    return low, high
 
 
 def _is_narrow(ratio: float, interval: tuple[float, float]) -> bool:

@@ -6,10 +6,17 @@ share the machine's mood, so a visit counts once, by its median.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import stdev
 from typing import Any
 
 CONFIDENCE = 0.99
 """With which changes are told, and a second run of the same length has its median inside a stated interval."""
+
+_STUDENT = {2: 63.66, 3: 9.92, 4: 5.84, 5: 4.60, 6: 4.03, 7: 3.71}
+"""Student's t for 99 % of so many values, two-sided."""
+
+MANY = 8
+"""Visits from which an interval comes of their order."""
 
 _STATED = 0.9997
 """Confidence of a stated interval for the median itself. A second run's median errs as much as the first's, so their
@@ -128,13 +135,33 @@ def half_width(values: Sequence[float]) -> float:
 
 
 def ratio_between(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, tuple[float, float]]:
-    """The median of the ratios of two rows' times, visit by visit, and its interval at CONFIDENCE.
+    """The ratio of two rows' times, one number for each visit, of one run, and its interval at CONFIDENCE.
 
-    Both were visited in the same rounds, moments apart, so what the machine did meanwhile is in both; the later visits
-    of a row that was visited more often are left out.
+    Rows that were visited in the same rounds, moments apart (a run may end between the two), are compared visit by
+    visit, so that what the machine did meanwhile is in both; others by their medians.
     """
+    if abs(len(ours) - len(theirs)) > 1:
+        return ratio_of_medians(ours, theirs)
     ratios = [one / other for one, other in zip(ours, theirs, strict=False)]
     return median(ratios), order_interval(ratios)
+
+
+def ratio_of_medians(
+    new: Sequence[float], old: Sequence[float], confidence: float = CONFIDENCE
+) -> tuple[float, tuple[float, float]]:
+    """New over old, and its interval: the logarithms' errors are independent, so their squares add."""
+    ratio = median(new) / median(old)
+    (new_low, new_high), (old_low, old_high) = (_log_interval(side, confidence) for side in (new, old))
+    return ratio, (ratio * math.exp(-math.hypot(new_low, old_high)), ratio * math.exp(math.hypot(new_high, old_low)))
+
+
+def _log_interval(side: Sequence[float], confidence: float) -> tuple[float, float]:
+    """How far below and above the logarithm of its median that of the truth may be."""
+    if len(side) < MANY:  # too few for order statistics at 99 %: as if logarithms were normal
+        error = _STUDENT[len(side)] * stdev(map(math.log, side)) / math.sqrt(len(side)) if len(side) > 1 else 0.0
+        return -error, error
+    low, high = (math.log(bound / median(side)) for bound in median_interval(side, confidence))
+    return low, high
 
 
 def clock_times(row: Mapping[str, Any], normalised: bool = False) -> list[float]:

@@ -47,8 +47,10 @@ class Shapes:
 
     def choose(self, height: int, width: int) -> int | None:
         """The side of the square boxes for a picture of this size, or None: it runs whole."""
-        costs = self._costs(height, width)
         with self._lock:
+            if (height, width) in self._ready:  # as each frame of a video is; boxes overlap, so none are cheaper
+                return None
+            costs = self._costs(height, width)
             price = max(self._prices)
 
             def asked(shape: Shape) -> float:
