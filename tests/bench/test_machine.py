@@ -10,7 +10,7 @@ import pytest
 from srdeploy import zoo
 from srdeploy.backends.ort_graph import run_graph
 from srdeploy.bench import machine, sampling
-from srdeploy.bench.machine import MATMUL, MATMUL_INT8, Energy, timed
+from srdeploy.bench.machine import CONVOLUTIONS, MATMUL, MATMUL_INT8, Energy, timed
 from srdeploy.bench.sampling import take
 from srdeploy.bench.subjects import Subject, still
 from srdeploy.bench.suite import Row
@@ -34,6 +34,18 @@ def test_the_embedded_products_are_what_onnx_makes() -> None:
     a = np.arange(6, dtype=np.uint8).reshape(2, 3)
     b = np.arange(-6, 6, dtype=np.int8).reshape(3, 4)
     assert (run_graph(MATMUL_INT8, {"a": a, "b": b})["c"] == a.astype(np.int32) @ b).all()
+
+
+def test_the_embedded_reference_is_what_onnx_makes() -> None:
+    onnx = pytest.importorskip("onnx")
+    value = onnx.numpy_helper.from_array(np.array([0.01], np.float32))
+    nodes = [onnx.helper.make_node("ConstantOfShape", ["shape"], ["w"], value=value)]
+    nodes += [onnx.helper.make_node("Conv", [a, "w"], [b], pads=[1] * 4) for a, b in ("xa", "ab", "by")]
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 32, 96, 96]) for name in "xy"]
+    shape = onnx.numpy_helper.from_array(np.array([32, 32, 3, 3]), "shape")
+    graph = onnx.helper.make_graph(nodes, "convolutions", ends[:1], ends[1:], [shape])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    assert model.SerializeToString(deterministic=True) == CONVOLUTIONS
 
 
 def test_energy_is_read_where_linux_tells(tmp_path: Path) -> None:

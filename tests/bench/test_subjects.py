@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from srdeploy.bench import subjects
-from srdeploy.bench.suite import Row
+from srdeploy.bench.suite import FOLDER, Row
 from srdeploy.errors import ModelError
 from srdeploy.upscale import Upscaler
 
@@ -35,6 +35,15 @@ def test_pictures_of_many_sizes_and_of_one_have_the_same_pixels(
     pixels = {kind: sum(height * width for height, width, _ in found) for kind, found in shapes.items()}
     assert abs(pixels["many"] / pixels["one"] - 1) < 0.01
     assert met[0][1] is not met[30][1], "each run opens the model anew, or sizes would be known to it"
+
+
+def test_a_folder_of_pictures_goes_to_a_folder(tmp_path: Path) -> None:
+    row = Row("sizes", "ort", "fast-x2", device="cpu", threads=1, batch=3, sizes=3, file=FOLDER)
+    subject = subjects.open_row(row, tmp_path)
+    firsts: list[int] = []
+    assert subject.run(lambda: firsts.append(1)) == 3 and firsts == [1]
+    assert subject.facts["file"] == FOLDER
+    assert len(list(tmp_path.rglob("*.png"))) == 3, "results are removed, sources stay for the next run"
 
 
 def test_a_network_of_one_size_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from srdeploy import zoo
-from srdeploy.bench.suite import Row, load_suite, parse_size, rows
+from srdeploy.bench.suite import FOLDER, Row, load_suite, parse_size, rows
 from srdeploy.errors import RecipeError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -18,7 +18,7 @@ def test_the_suites_of_the_repository(path: Path) -> None:
     assert len(found) == len(set(found)), "a row is measured once"
     assert found or suite.parity
     assert {row.model for row in found if not row.peer} <= set(zoo.names())
-    assert all(Path(row.file).is_file() for row in found if row.file)
+    assert all(Path(row.file).is_file() for row in found if row.file not in ("", FOLDER))
     assert suite.limit_s < (600 if path.stem == "cpu" else 1800)
 
 
@@ -46,6 +46,8 @@ def test_every_combination_is_a_row(tmp_path: Path) -> None:
 def test_many_sizes_have_one_size_beside_them(tmp_path: Path) -> None:
     found = rows(load_suite(_suite(tmp_path, '[[sizes]]\nmodels = ["a"]\ncount = 9\n')))
     assert [(row.kind, row.batch, row.sizes) for row in found] == [("sizes", 9, 9), ("sizes", 9, 1)]
+    both = rows(load_suite(_suite(tmp_path, '[[sizes]]\nmodels = ["a"]\nthrough = ["arrays", "files"]\n')))
+    assert [(row.sizes, row.file) for row in both] == [(100, ""), (1, ""), (100, FOLDER), (1, FOLDER)]
 
 
 @pytest.mark.parametrize(

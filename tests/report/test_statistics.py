@@ -1,6 +1,7 @@
 """Percentiles and intervals, against numpy's, scipy's binomial and seeded trials."""
 
 import json
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 
 from srdeploy.report.statistics import (
     by_visit,
+    joined_unrest,
     median_interval,
     order_interval,
     percentile,
     ratio_between,
+    student,
     summary,
     swing,
 )
@@ -116,3 +119,20 @@ def test_rows_of_other_rounds_are_compared_by_their_medians() -> None:
     """The fifth visit of a slow row is not beside the fifth of a quick one."""
     ratio, (low, high) = ratio_between([2.0, 2.2, 2.4, 2.0], [1.0] * 8)
     assert ratio == 2.1 and low < 2.0 < 2.4 < high
+
+
+def test_students_quantiles_are_those_of_the_tables() -> None:
+    table = {(0.99, 1): 63.657, (0.99, 2): 9.925, (0.99, 3): 5.841, (0.99, 6): 3.707, (0.95, 10): 2.228}
+    for (confidence, freedom), quantile in table.items():
+        assert student(confidence, freedom) == pytest.approx(quantile, rel=0.01)
+    assert student(0.99, 10**6) == pytest.approx(2.5758, rel=1e-4)
+
+
+def test_unrest_is_of_quarters_and_not_of_visits() -> None:
+    visits = [1.0, 3.0] * 8
+    assert joined_unrest(visits) == (0.0, 3), "each quarter is like the others, however its visits scatter"
+    moods = [math.exp(0.1 * (index // 4)) for index in range(16)]
+    deviation = math.sqrt(sum((0.1 * (index - 1.5)) ** 2 for index in range(4)) / 3)
+    assert joined_unrest(moods) == pytest.approx((deviation, 3))
+    assert joined_unrest(moods, moods) == pytest.approx((deviation * math.sqrt(2), 6))
+    assert joined_unrest([1.0, 2.0, 3.0], []) == (0.0, 0)

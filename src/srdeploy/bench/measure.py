@@ -4,7 +4,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import numpy as np
 
 from srdeploy.backends.gpus import nvidia_gpus
 from srdeploy.backends.nvml import driver_version
+from srdeploy.bench.again import Earlier, earlier_network, keep_networks
 from srdeploy.bench.fresh import measure_fresh
-from srdeploy.bench.machine import best_peaks, peaks
+from srdeploy.bench.machine import REFERENCE, best_peaks, peaks
 from srdeploy.bench.proof import prove
 from srdeploy.bench.sampling import Samples, take
 from srdeploy.bench.subjects import Subject, open_row
@@ -33,11 +34,19 @@ Say = Callable[[str], None]
 PROGRESS_SECONDS = 15
 
 
-def measure(suite: Suite, say: Say = lambda line: None, strict: bool = False) -> dict[str, Any]:
+def measure(
+    suite: Suite,
+    say: Say = lambda line: None,
+    strict: bool = False,
+    earlier: Earlier | None = None,
+    keep: Path | None = None,
+) -> dict[str, Any]:
     """Measure every row of a suite and return the report, the contract's document with more in it.
 
     say: told what is being done, a line at a time. strict: a row that cannot be had is raised; otherwise it stands
-    under "not_measured" with its reason. Raises DeviceError when nothing at all could be measured.
+    under "not_measured" with its reason. earlier: its networks that are other files now are measured too, under
+    "again". keep: the report's folder, for the files that were measured. Raises DeviceError when nothing at all could
+    be measured.
     """
     begun = time.monotonic()
     deadline = begun + suite.limit_s
@@ -45,19 +54,20 @@ def measure(suite: Suite, say: Say = lambda line: None, strict: bool = False) ->
     machine = {**environment(), "cores": cores(), "gpus": nvidia_gpus(), "gpu_driver": driver_version()}
     machine["load_before"] = load()
     wanted = rows(suite)
-    measured, missing = _timed(wanted, suite, machine, quality, deadline, say, strict) if wanted else ([], [])
-    report = {
+    timed = _timed(wanted, suite, machine, quality, deadline, say, strict, earlier, keep) if wanted else {}
+    report: dict[str, Any] = {
         "suite": suite.name,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "limit_s": suite.limit_s,
         "narrow": suite.narrow,
         "environment": machine,
-        "rows": measured,
-        "not_measured": missing,
+        "rows": [],
+        "not_measured": [],
+        **timed,
     }
     if suite.parity is not None:
         report["parity"], unproved = prove(suite.parity, suite.folder, say)
-        missing += unproved
+        report["not_measured"] += unproved
     machine["load_after"] = load()
     report["seconds"] = round(time.monotonic() - begun, 1)
     return report
@@ -71,28 +81,36 @@ def _timed(
     deadline: float,
     say: Say,
     strict: bool,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows that were measured, and those that could not be; the machine's peaks are added to what is known of it."""
+    earlier: Earlier | None,
+    keep: Path | None,
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows that were measured and could not be, and old networks; the machine's peaks are added to what is known."""
     busy = machine["load_before"]
     if busy is not None and busy > machine["cores"] / 2:
         say(f"other programs are busy (load {busy:g} on {machine['cores']} cores): what follows is theirs too")
     with tempfile.TemporaryDirectory(prefix="srdeploy-bench-") as folder:
         opened, missing = _open_all(wanted, Path(folder), say, strict)
-        subjects = [row.subject for row in opened]
+        before_them = _open_earlier(opened, earlier, Path(folder), say) if earlier is not None else {}
+        # Each old network takes its turn right behind the one that took its place: the machine is the same for both.
+        turns = [turn for row in opened for turn in (row, before_them.get(row)) if turn is not None]
+        subjects = [turn.subject for turn in turns]
         threads = sorted({subject.facts["threads"] for subject in subjects})
         before = [peaks(count) for count in threads]
         agreement = _agreement(opened)
         left = max(0.0, deadline - time.monotonic())
         say(f"{len(subjects)} rows in turns, until each is known to {suite.narrow:.1%} or {left:.0f} s are over")
-        samples = take(subjects, deadline, suite.narrow, _now_and_then(say))
+        samples = dict(zip(turns, take(subjects, deadline, suite.narrow, _now_and_then(say)), strict=True))
         # Twice, since a peak is the best that was seen and a busy moment would hide it.
         machine["peaks"] = [best_peaks(first, peaks(first["threads"])) for first in before]
-        machine["swing"] = [_swing(count, opened, samples) for count in threads]
-    measured = [
-        _row(row, taken, machine, agreement.get(index), quality)
-        for index, (row, taken) in enumerate(zip(opened, samples, strict=True))
-    ]
-    return measured, missing
+        machine["swing"] = [_swing(count, samples) for count in threads]
+        machine["reference"] = REFERENCE
+        if keep is not None:
+            keep_networks({row.sha256: row.subject for row in opened if row.sha256}, keep)
+        measured = [_row(row, samples[row], machine, agreement.get(index), quality) for index, row in enumerate(opened)]
+        found = {"rows": measured, "not_measured": missing}
+        if before_them:
+            found["again"] = [_timing(row, samples[row], machine) for row in before_them.values()]
+    return found
 
 
 def _now_and_then(say: Say) -> Callable[[int, int], None]:
@@ -110,11 +128,12 @@ def _now_and_then(say: Say) -> Callable[[int, int], None]:
 
 @dataclass(frozen=True, eq=False)
 class _Opened:
-    """A row that can be measured, what its own process told, and what a run of a network made."""
+    """A row that can be measured, its file's hash, what its own process told, and what a run of a network made."""
 
     subject: Subject
-    fresh: Mapping[str, Any]
-    made: Pixels | None
+    sha256: str | None
+    fresh: Mapping[str, Any] = field(default_factory=dict)
+    made: Pixels | None = None
 
 
 def _open_all(
@@ -132,11 +151,32 @@ def _open_all(
                 raise
             missing.append({**_asked(row), "reason": str(error)})
             continue
-        opened.append(_Opened(subject, first, made))
+        opened.append(_Opened(subject, _hash(subject), first, made))
     if not opened:
         reason = f"{missing[0]['model']} on {missing[0]['backend']}: {missing[0]['reason']}" if missing else "no rows"
         raise DeviceError(f"nothing of the suite could be measured ({reason})")
     return opened, missing
+
+
+def _hash(subject: Subject) -> str | None:
+    return file_hash(subject.path) if subject.path else None
+
+
+def _open_earlier(opened: Sequence[_Opened], earlier: Earlier, folder: Path, say: Say) -> dict[_Opened, _Opened]:
+    """By row: the network that the earlier report has for it, if that was another file; it comes warm."""
+    found = {}
+    for row in opened:
+        try:
+            old = earlier_network(row.subject, row.sha256, len(opened) == 1, earlier, folder)
+            if old is not None:
+                say(f"{old.facts['model']} as it was before is measured again, in turns with what it is now")
+                old.run(lambda: None)
+                found[row] = _Opened(old, _hash(old))
+        except (SrdeployError, OSError) as error:
+            say(
+                f"what {row.subject.facts['model']} was before cannot be measured again, so times are compared: {error}"
+            )
+    return found
 
 
 def _asked(row: Row) -> dict[str, Any]:
@@ -146,32 +186,14 @@ def _asked(row: Row) -> dict[str, Any]:
     return asked
 
 
-def _row(
-    opened: _Opened,
-    taken: Samples,
-    machine: Mapping[str, Any],
-    agreement: Mapping[str, Any] | None,
-    quality: Mapping[str, float],
-) -> dict[str, Any]:
-    subject = opened.subject
-    facts = subject.facts
+def _timing(opened: _Opened, taken: Samples, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts of a row, and what its time is known by."""
+    facts = opened.subject.facts
     moved = next((found["least"], found["most"]) for found in machine["swing"] if found["threads"] == facts["threads"])
-    latency = summary(taken.samples_ms, taken.visits, moved if facts["device"] == "cpu" else (1.0, 1.0))
-    height, width = facts["input"]
-    fps = 1e3 / latency["p50"]
-    precision = facts["precision"].split(" ")[0]
     return {
         **facts,
-        "model_sha256": file_hash(subject.path) if subject.path else None,
-        "latency_ms": latency,
-        "fps": fps,
-        "megapixels_per_s": fps * height * width * facts["scale"] ** 2 / 1e6,
-        **opened.fresh,
-        "joules_per_frame": None if taken.energy_why_not else taken.joules / taken.frames,
-        "energy_why_not": taken.energy_why_not,
-        **_limits(subject, latency["p50"], machine["peaks"]),
-        "agreement": agreement,
-        "psnr_y_set5": quality.get(f"{facts['model']}.{precision}"),
+        "model_sha256": opened.sha256,
+        "latency_ms": summary(taken.samples_ms, taken.visits, moved if facts["device"] == "cpu" else (1.0, 1.0)),
         "samples_ms": [round(value, 5) for value in taken.samples_ms],
         "visits": taken.visits,
         "cpu_ms": [round(value, 5) for value in taken.cpu_ms],
@@ -180,14 +202,35 @@ def _row(
     }
 
 
-def _swing(threads: int, opened: Sequence[_Opened], samples: Sequence[Samples]) -> dict[str, Any]:
+def _row(
+    opened: _Opened,
+    taken: Samples,
+    machine: Mapping[str, Any],
+    agreement: Mapping[str, Any] | None,
+    quality: Mapping[str, float],
+) -> dict[str, Any]:
+    subject, timing = opened.subject, _timing(opened, taken, machine)
+    facts, p50 = subject.facts, timing["latency_ms"]["p50"]
+    height, width = facts["input"]
+    precision = facts["precision"].split(" ")[0]
+    return {
+        **timing,
+        "fps": 1e3 / p50,
+        "megapixels_per_s": 1e3 / p50 * height * width * facts["scale"] ** 2 / 1e6,
+        **opened.fresh,
+        "joules_per_frame": None if taken.energy_why_not else taken.joules / taken.frames,
+        "energy_why_not": taken.energy_why_not,
+        **_limits(subject, p50, machine["peaks"]),
+        "agreement": agreement,
+        "psnr_y_set5": quality.get(f"{facts['model']}.{precision}"),
+    }
+
+
+def _swing(threads: int, samples: Mapping[_Opened, Samples]) -> dict[str, Any]:
     """How far the machine's speed with so many threads moved, by the reference beside all rows that have them."""
-    beside = [
-        taken.reference_ms
-        for row, taken in zip(opened, samples, strict=True)
-        if row.subject.facts["threads"] == threads
-    ]
-    least, most = swing(beside)
+    least, most = swing(
+        [taken.reference_ms for row, taken in samples.items() if row.subject.facts["threads"] == threads]
+    )
     return {"threads": threads, "least": round(least, 4), "most": round(most, 4)}
 
 

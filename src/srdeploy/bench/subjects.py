@@ -13,10 +13,12 @@ from srdeploy import zoo
 from srdeploy.bench.suite import Row
 from srdeploy.environment import cores
 from srdeploy.errors import InputError, ModelError
+from srdeploy.fit import Fit
+from srdeploy.folders import plan_jobs, run_jobs
 from srdeploy.jobs import Choices, Done, Job, run_job
 from srdeploy.media import open_reader
 from srdeploy.media.kinds import PICTURE_SUFFIXES
-from srdeploy.media.pictures import read_picture
+from srdeploy.media.pictures import read_picture, write_picture
 from srdeploy.metrics import luma
 from srdeploy.picture import Pixels
 from srdeploy.upscale import Upscaler, open_upscaler
@@ -160,15 +162,7 @@ def _pictures(row: Row, folder: Path) -> Subject:
         sizes = [(side, side)] * row.batch
     pictures = [still(height, width, 3)[0] for height, width in sizes]
     session = _open(row, folder).session
-
-    def run(on_first: Callable[[], None]) -> int:
-        upscaler = _open(row, folder)  # each time: one that has met these sizes has prepared itself for them
-        for number, picture in enumerate(pictures):
-            upscaler(picture)
-            if not number:
-                on_first()
-        return row.batch
-
+    run = _from_files(row, pictures, folder) if row.file else _from_arrays(row, pictures, folder)
     facts = {
         **common_facts(row, session.spec.scale),
         "model": session.spec.name,
@@ -180,8 +174,40 @@ def _pictures(row: Row, folder: Path) -> Subject:
         "sizes": row.sizes,
         "parameters": session.spec.parameters,
         "tile": "auto",
+        **({"file": row.file} if row.file else {}),
     }
     return Subject(row, facts, run, session.path)
+
+
+def _from_arrays(row: Row, pictures: list[Pixels], folder: Path) -> Run:
+    def run(on_first: Callable[[], None]) -> int:
+        upscaler = _open(row, folder)  # each time: one that has met these sizes has prepared itself for them
+        for number, picture in enumerate(pictures):
+            upscaler(picture)
+            if not number:
+                on_first()
+        return row.batch
+
+    return run
+
+
+def _from_files(row: Row, pictures: list[Pixels], folder: Path) -> Run:
+    source = Path(tempfile.mkdtemp(dir=folder))
+    for number, picture in enumerate(pictures):
+        write_picture(source / f"{number}.png", picture)
+
+    def run(on_first: Callable[[], None]) -> int:
+        upscaler = _open(row, folder)
+        fit = Fit(lambda _: upscaler, (upscaler.scale,))
+        with tempfile.TemporaryDirectory(dir=folder) as inner:
+            jobs = plan_jobs([source], Path(inner), fit.label)
+            for number, outcome in enumerate(run_jobs(jobs, fit, Choices(), lambda *_: None, lambda *_: None)):
+                assert isinstance(outcome, Done)
+                if not number:
+                    on_first()
+        return row.batch
+
+    return run
 
 
 def _whole_file(row: Row, upscaler: Upscaler, folder: Path) -> Subject:

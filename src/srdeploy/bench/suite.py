@@ -31,6 +31,9 @@ Peer = Literal[
 MAX_SIDE = 16384
 """Of a picture to measure on."""
 
+FOLDER = "folder of PNG"
+"""What a row of many pictures goes through, when not arrays."""
+
 BARE = "bare "
 """Begins the name of a peer that is an engine with nothing of srdeploy around it: our file, our settings."""
 
@@ -54,11 +57,15 @@ class Network:
 @dataclass(frozen=True)
 class Sizes:
     """So many pictures of as many sizes, and beside them as many of one size with the same pixels in all: opening the
-    model and enlarging RGB pictures that it has not met, whose sides are 160 to 320 pixels. Two rows each."""
+    model and enlarging RGB pictures that it has not met, whose sides are 160 to 320 pixels. Two rows each.
+
+    through: "arrays", in Python; "files", a folder of PNG to a folder of PNG, as `srdeploy run FOLDER` does.
+    """
 
     models: tuple[str, ...] = ()
     precisions: tuple[Precision, ...] = ("fp32",)
     backends: tuple[Literal["auto", "ort", "openvino"], ...] = ("auto",)
+    through: tuple[Literal["arrays", "files"], ...] = ("arrays",)
     count: int = 100
     device: str = "auto"
 
@@ -140,7 +147,7 @@ class Suite:
 @dataclass(frozen=True)
 class Row:
     """One thing to measure. kind "network": pixels in, pixels out; "sizes": `batch` pictures of `sizes` sizes through a
-    model just opened; "video": a file to a file. threads 0: every core."""
+    model just opened, from files to files where `file` is FOLDER; "video": a file to a file. threads 0: every core."""
 
     kind: Literal["network", "sizes", "video"]
     backend: str
@@ -219,10 +226,11 @@ def _network_rows(table: Network) -> Iterator[Row]:
 
 def _sizes_rows(table: Sizes) -> Iterator[Row]:
     (count,) = _checked((table.count,), "count", 2)
-    for model, precision, backend, sizes in product(
-        table.models or tuple(zoo.names()), table.precisions, table.backends, (count, 1)
+    for through, model, precision, backend, sizes in product(
+        table.through, table.models or tuple(zoo.names()), table.precisions, table.backends, (count, 1)
     ):
-        yield Row("sizes", backend, model, precision, table.device, batch=count, sizes=sizes)
+        file = FOLDER if through == "files" else ""
+        yield Row("sizes", backend, model, precision, table.device, batch=count, sizes=sizes, file=file)
 
 
 def _video_rows(table: Video, folder: Path) -> Iterator[Row]:

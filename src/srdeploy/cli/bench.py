@@ -57,10 +57,11 @@ def bench(
         )
     with expected_errors(as_json, "no report was written"):
         from srdeploy.atomic import result_folder
+        from srdeploy.bench.again import Earlier
         from srdeploy.bench.measure import describe, measure
         from srdeploy.bench.suite import load_suite
         from srdeploy.media.base import check_place
-        from srdeploy.report.files import read_report, write_report
+        from srdeploy.report.files import place_of, read_report, write_report
 
         earlier, folder = path_or_none(against, "--against"), path_or_none(out, "-o")
         old = None if earlier is None else read_report(earlier)
@@ -73,7 +74,8 @@ def bench(
         with nullcontext() if folder is None else result_folder(folder):
             if folder is not None:
                 check_place(folder / "report.json")
-            report = measure(plan, note, strict=suite is None)
+            before = None if old is None or earlier is None else Earlier(old, place_of(earlier))
+            report = measure(plan, note, suite is None, before, folder)
             try:
                 slower = _compare(report, old, earlier)
             finally:  # what took minutes is kept whatever it is compared with

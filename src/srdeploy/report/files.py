@@ -52,6 +52,11 @@ def read_report(path: Path) -> dict[str, Any]:
     return dict(report)
 
 
+def place_of(path: Path) -> Path:
+    """The folder of a report that was given by its file or its folder."""
+    return path if path.is_dir() else path.parent
+
+
 def _check_row(row: Mapping[str, Any]) -> None:
     """Raise ValueError, KeyError or TypeError for a row whose numbers cannot be compared with others."""
     for key in ("model", "backend", "precision", "device", "input"):

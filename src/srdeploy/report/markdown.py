@@ -81,7 +81,7 @@ _NETWORK_HEADS = (
     "Mpx/s out",
 )
 _RATIO_HEADS = ("ratio", "interval", "by CPU time", "interval, CPU")
-_SIZES_HEADS = ("model", "precision", "engine", "pictures", "ms each", "ms each, one size", *_RATIO_HEADS)
+_SIZES_HEADS = ("model", "precision", "engine", "pictures", "through", "ms each", "ms each, one size", *_RATIO_HEADS)
 _BARE_HEADS = ("model", "precision", "engine", "input", "ms", "ms, bare", *_RATIO_HEADS)
 _VIDEO_HEADS = ("model", "precision", "engine", "file", "input", "frames/s", "ms a frame", "interval")
 _LIMIT_HEADS = (
@@ -105,11 +105,19 @@ def _sizes(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Each row of many sizes beside that of one size."""
     mixed = [row for row in rows if row["kind"] == "sizes" and row["sizes"] > 1]
     return [
-        [row["model"], row["precision"], row["backend"], str(row["batch"]), *_beside(row, one)]
+        [
+            *(row[key] for key in ("model", "precision", "backend")),
+            *(str(row["batch"]), _through(row)),
+            *_beside(row, one),
+        ]
         for row in mixed
         for one in rows
-        if one["kind"] == "sizes" and one["sizes"] == 1 and _work(one) == _work(row)
+        if one["kind"] == "sizes" and one["sizes"] == 1 and (*_work(one), _through(one)) == (*_work(row), _through(row))
     ]
+
+
+def _through(row: Mapping[str, Any]) -> str:
+    return str(row.get("file", "arrays"))
 
 
 def _bare(networks: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -6,14 +6,11 @@ share the machine's mood, so a visit counts once, by its median.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import stdev
+from statistics import NormalDist, stdev
 from typing import Any
 
 CONFIDENCE = 0.99
 """With which changes are told, and a second run of the same length has its median inside a stated interval."""
-
-_STUDENT = {2: 63.66, 3: 9.92, 4: 5.84, 5: 4.60, 6: 4.03, 7: 3.71}
-"""Student's t for 99 % of so many values, two-sided."""
 
 MANY = 8
 """Visits from which an interval comes of their order."""
@@ -85,14 +82,55 @@ def swing(references: Sequence[Sequence[float]]) -> tuple[float, float]:
     """
     quarters: list[list[float]] = [[], [], [], []]
     for values in references:
-        if len(values) >= len(quarters):
-            for index, quarter in enumerate(quarters):
-                quarter += values[len(values) * index // 4 : len(values) * (index + 1) // 4]
+        for quarter, of_row in zip(quarters, _quarters(values), strict=False):
+            quarter += of_row
     if not quarters[0]:
         return 1.0, 1.0
     whole = median([value for quarter in quarters for value in quarter])
     middles = [median(quarter) / whole for quarter in quarters]
     return min(1.0, *middles), max(1.0, *middles)
+
+
+def joined_unrest(*runs: Sequence[float]) -> tuple[float, int]:
+    """How far quarters of a run lie from each other: the standard deviation of the logarithm of their medians, its
+    squares added over runs, and its degrees of freedom; (0, 0) when no run has a visit in each quarter.
+
+    runs: times by visit, in order of time. What neighbours do to a machine lasts for minutes, so visits close to each
+    other share it and their scatter does not show it; quarters, far apart, show more of it.
+    """
+    squares, freedom = 0.0, 0
+    for values in runs:
+        middles = [median(quarter) for quarter in _quarters([math.log(value) for value in values])]
+        if middles:
+            squares += stdev(middles) ** 2
+            freedom += len(middles) - 1
+    return math.sqrt(squares), freedom
+
+
+def _quarters(values: Sequence[float]) -> list[Sequence[float]]:
+    """Empty when there are fewer than four values."""
+    n = len(values)
+    return [values[n * index // 4 : n * (index + 1) // 4] for index in range(4)] if n >= 4 else []
+
+
+def student(confidence: float, freedom: int) -> float:
+    """The two-sided quantile of Student's distribution: 2.58 for 0.99 and many degrees of freedom, 63.7 for one.
+
+    Exact for one and two; else the series of Fisher (Metron, 1926; Abramowitz and Stegun 26.7.5), 1 % low at three.
+    """
+    tail = (1 + confidence) / 2
+    if freedom == 1:
+        return math.tan(math.pi * (tail - 0.5))
+    if freedom == 2:
+        return (2 * tail - 1) / math.sqrt(2 * tail * (1 - tail))
+    z = NormalDist().inv_cdf(tail)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + math.fsum(term / freedom**power for power, term in enumerate(terms, 1))
 
 
 def summary(
@@ -134,31 +172,39 @@ def half_width(values: Sequence[float]) -> float:
     return (high - low) / 2 / median(values)
 
 
-def ratio_between(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, tuple[float, float]]:
-    """The ratio of two rows' times, one number for each visit, of one run, and its interval at CONFIDENCE.
+def ratio_between(
+    ours: Sequence[float], theirs: Sequence[float], confidence: float = CONFIDENCE
+) -> tuple[float, tuple[float, float]]:
+    """The ratio of two rows' times, one number for each visit, of one run, and its interval.
 
     Rows that were visited in the same rounds, moments apart (a run may end between the two), are compared visit by
     visit, so that what the machine did meanwhile is in both; others by their medians.
     """
     if abs(len(ours) - len(theirs)) > 1:
-        return ratio_of_medians(ours, theirs)
+        return ratio_of_medians(ours, theirs, confidence)
     ratios = [one / other for one, other in zip(ours, theirs, strict=False)]
-    return median(ratios), order_interval(ratios)
+    return median(ratios), order_interval(ratios, confidence)
 
 
 def ratio_of_medians(
-    new: Sequence[float], old: Sequence[float], confidence: float = CONFIDENCE
+    new: Sequence[float], old: Sequence[float], confidence: float = CONFIDENCE, besides: float = 0.0
 ) -> tuple[float, tuple[float, float]]:
-    """New over old, and its interval: the logarithms' errors are independent, so their squares add."""
+    """New over old, and its interval: the logarithms' errors are independent, so their squares add.
+
+    besides: an error of the logarithm that their scatter does not show, at that confidence.
+    """
     ratio = median(new) / median(old)
     (new_low, new_high), (old_low, old_high) = (_log_interval(side, confidence) for side in (new, old))
-    return ratio, (ratio * math.exp(-math.hypot(new_low, old_high)), ratio * math.exp(math.hypot(new_high, old_low)))
+    below, above = math.hypot(new_low, old_high, besides), math.hypot(new_high, old_low, besides)
+    return ratio, (ratio * math.exp(-below), ratio * math.exp(above))
 
 
 def _log_interval(side: Sequence[float], confidence: float) -> tuple[float, float]:
     """How far below and above the logarithm of its median that of the truth may be."""
     if len(side) < MANY:  # too few for order statistics at 99 %: as if logarithms were normal
-        error = _STUDENT[len(side)] * stdev(map(math.log, side)) / math.sqrt(len(side)) if len(side) > 1 else 0.0
+        if len(side) == 1:
+            return 0.0, 0.0
+        error = student(confidence, len(side) - 1) * stdev(map(math.log, side)) / math.sqrt(len(side))
         return -error, error
     low, high = (math.log(bound / median(side)) for bound in median_interval(side, confidence))
     return low, high
