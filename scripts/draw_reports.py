@@ -227,6 +227,7 @@ def alarms() -> str:
         return f"Not measured yet; {command} does."
     found, machine = document["outcome"], document["environment"]
     heads = ["measured", "of", "", ""]
+    slowed = f"slowed by {document['slowed_by']:.1%}"
     cells = [
         [
             "the same again, `--against` the first run",
@@ -234,7 +235,8 @@ def alarms() -> str:
             "called slower or faster",
             str(found["alarms"]),
         ],
-        [f"slowed by {document['slowed_by']:.1%}", str(found["slowed"]), "called slower", str(found["caught"])],
+        [f"{slowed}, the network before at hand", str(found["slowed"]), "called slower", str(found["caught"])],
+        [f"{slowed}, the network before gone", str(found["slowed"]), "called slower", str(found["caught_gone"])],
         ["medians of neighbouring runs", str(found["medians"]), "in the other's interval", str(found["inside"])],
     ]
     swings = [

@@ -11,6 +11,7 @@ from srdeploy.report.statistics import (
     by_visit,
     joined_unrest,
     median_interval,
+    moods_of,
     order_interval,
     percentile,
     ratio_between,
@@ -81,8 +82,11 @@ def test_a_machine_that_sways_between_quarters_widens_every_interval() -> None:
     assert swing([[1.0, 2.0, 3.0]]) == (1.0, 1.0), "three visits say nothing of four quarters"
     least, most = swing([slower])
     assert least == pytest.approx(1 / 1.05) and most == pytest.approx(1.2 / 1.05)
-    calm, swayed = summary([5.0] * 40), summary([5.0] * 40, moved=(0.9, 1.2))
-    assert calm["interval"] == [5.0, 5.0] and swayed["interval"] == pytest.approx([4.5, 6.0])
+    assert moods_of([still, [1.0, 2.0, 3.0]]) == 0.0
+    quarters = [math.log(value) for value in (1.0, 1.0, 1.2, 1.1)]
+    assert moods_of([slower, slower]) == pytest.approx(3.707 * np.std(quarters, ddof=1), rel=0.01)
+    calm, swayed = summary([5.0] * 40), summary([5.0] * 40, moods=math.log(1.2))
+    assert calm["interval"] == [5.0, 5.0] and swayed["interval"] == pytest.approx([5.0 / 1.2, 6.0])
 
 
 def test_a_summary_is_of_the_samples() -> None:

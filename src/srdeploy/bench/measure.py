@@ -27,7 +27,7 @@ from srdeploy.graph.work import Work, work_of
 from srdeploy.parity import file_hash
 from srdeploy.picture import Pixels
 from srdeploy.report.against import name_of
-from srdeploy.report.statistics import summary, swing
+from srdeploy.report.statistics import moods_of, summary, swing
 
 Say = Callable[[str], None]
 
@@ -103,13 +103,16 @@ def _timed(
         # Twice, since a peak is the best that was seen and a busy moment would hide it.
         machine["peaks"] = [best_peaks(first, peaks(first["threads"])) for first in before]
         machine["swing"] = [_swing(count, samples) for count in threads]
+        moods = {count: moods_of(_by_visit(count, samples)) for count in threads}
         machine["reference"] = REFERENCE
         if keep is not None:
             keep_networks({row.sha256: row.subject for row in opened if row.sha256}, keep)
-        measured = [_row(row, samples[row], machine, agreement.get(index), quality) for index, row in enumerate(opened)]
+        measured = [
+            _row(row, samples[row], machine, moods, agreement.get(index), quality) for index, row in enumerate(opened)
+        ]
         found = {"rows": measured, "not_measured": missing}
         if before_them:
-            found["again"] = [_timing(row, samples[row], machine) for row in before_them.values()]
+            found["again"] = [_timing(row, samples[row], moods) for row in before_them.values()]
     return found
 
 
@@ -186,14 +189,13 @@ def _asked(row: Row) -> dict[str, Any]:
     return asked
 
 
-def _timing(opened: _Opened, taken: Samples, machine: Mapping[str, Any]) -> dict[str, Any]:
+def _timing(opened: _Opened, taken: Samples, moods: Mapping[int, float]) -> dict[str, Any]:
     """Facts of a row, and what its time is known by."""
     facts = opened.subject.facts
-    moved = next((found["least"], found["most"]) for found in machine["swing"] if found["threads"] == facts["threads"])
     return {
         **facts,
         "model_sha256": opened.sha256,
-        "latency_ms": summary(taken.samples_ms, taken.visits, moved if facts["device"] == "cpu" else (1.0, 1.0)),
+        "latency_ms": summary(taken.samples_ms, taken.visits, moods[facts["threads"]]),
         "samples_ms": [round(value, 5) for value in taken.samples_ms],
         "visits": taken.visits,
         "cpu_ms": [round(value, 5) for value in taken.cpu_ms],
@@ -206,10 +208,11 @@ def _row(
     opened: _Opened,
     taken: Samples,
     machine: Mapping[str, Any],
+    moods: Mapping[int, float],
     agreement: Mapping[str, Any] | None,
     quality: Mapping[str, float],
 ) -> dict[str, Any]:
-    subject, timing = opened.subject, _timing(opened, taken, machine)
+    subject, timing = opened.subject, _timing(opened, taken, moods)
     facts, p50 = subject.facts, timing["latency_ms"]["p50"]
     height, width = facts["input"]
     precision = facts["precision"].split(" ")[0]
@@ -224,6 +227,11 @@ def _row(
         "agreement": agreement,
         "psnr_y_set5": quality.get(f"{facts['model']}.{precision}"),
     }
+
+
+def _by_visit(threads: int, samples: Mapping[_Opened, Samples]) -> list[list[float]]:
+    """Times of all rows with so many threads."""
+    return [taken.medians for row, taken in samples.items() if row.subject.facts["threads"] == threads]
 
 
 def _swing(threads: int, samples: Mapping[_Opened, Samples]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def page(report: Mapping[str, Any]) -> str:
         *(f"<h2>{escape(title)}</h2>{_table(heads, rows)}" for title, heads, rows in tables(report)),
         "<footer>All samples, the environment and all other numbers are in report.json beside this page. An interval "
         "is where a second run's median falls 99 times of 100, from visits spread over the whole run, widened by how "
-        "far the machine's own speed moved between its quarters.</footer>",
+        "far its quarters are from each other.</footer>",
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -107,6 +107,15 @@ def joined_unrest(*runs: Sequence[float]) -> tuple[float, int]:
     return math.sqrt(squares), freedom
 
 
+def moods_of(rows: Sequence[Sequence[float]]) -> float:
+    """How far the logarithm of a median may be from that of another run, for what the machine was like, at CONFIDENCE.
+
+    rows: times by visit of all rows of a run. Another run is taken to be as far away as a quarter of this one is.
+    """
+    deviation, freedom = joined_unrest(*rows)
+    return student(CONFIDENCE, freedom) * deviation * math.sqrt(3 / freedom) if freedom else 0.0
+
+
 def _quarters(values: Sequence[float]) -> list[Sequence[float]]:
     """Empty when there are fewer than four values."""
     n = len(values)
@@ -133,25 +142,23 @@ def student(confidence: float, freedom: int) -> float:
     return z + math.fsum(term / freedom**power for power, term in enumerate(terms, 1))
 
 
-def summary(
-    samples: Sequence[float], visits: Sequence[int] = (), moved: tuple[float, float] = (1.0, 1.0)
-) -> dict[str, Any]:
+def summary(samples: Sequence[float], visits: Sequence[int] = (), moods: float = 0.0) -> dict[str, Any]:
     """The contract's latency_ms of samples in milliseconds: p50, p90, p99, mean, min.
 
     interval: where the median of a second run falls, `confidence` of the time: CONFIDENCE, or what so few visits allow.
-    moved: the machine's `swing` meanwhile, by which the interval is widened.
+    moods: of the machine meanwhile, see `moods_of`, by which the interval is widened.
     """
     middles = [median(visit) for visit in by_visit(samples, visits)]
     low, high = median_interval(middles, _STATED)
-    low, high = low * moved[0], high * moved[1]
     p50 = median(samples)
+    below, above = (math.hypot(math.log(p50 / min(low, p50)), moods), math.hypot(math.log(max(high, p50) / p50), moods))
     return {
         "p50": p50,
         "p90": percentile(samples, 90),
         "p99": percentile(samples, 99),
         "mean": math.fsum(samples) / len(samples),
         "min": min(samples),
-        "interval": [min(low, p50), max(high, p50)],
+        "interval": [p50 * math.exp(-below), p50 * math.exp(above)],
         "confidence": min(CONFIDENCE, 1 - 2 * 0.5 ** len(middles)),
     }
 
