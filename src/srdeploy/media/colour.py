@@ -48,7 +48,7 @@ def ycbcr_from_rgb(rgb: Pixels, peak: int = 255) -> tuple[Pixels, Pixels, Pixels
 
 def rgb_from_ycbcr(y: Pixels, cb: Pixels, cr: Pixels, peak: int = 255) -> Pixels:
     """Full-range BT.601 (JFIF) planes, each (H, W), to (H, W, 3) RGB of the same dtype, 0 .. peak."""
-    return _backward(cv2.merge((y, cb, cr)), BT601, full=True, peak=peak)
+    return _backward((y, cb, cr), BT601, full=True, peak=peak)
 
 
 def rgb_from_yuv(picture: Picture) -> Pixels:
@@ -68,8 +68,7 @@ def rgb_from_yuv(picture: Picture) -> Pixels:
         height, width = luma.shape
         chroma = tuple(enlarge_axes(c, (down, across), offset, picture.peak)[:height, :width] for c in chroma)
     matrix = assumed_matrix(picture.color.matrix, picture.height)
-    planes = cv2.merge((luma, *chroma))
-    return _backward(planes, matrix, full=bool(picture.color.full_range), peak=picture.peak)
+    return _backward((luma, *chroma), matrix, full=bool(picture.color.full_range), peak=picture.peak)
 
 
 def yuv_from_rgb(rgb: Pixels, like: Picture) -> Picture:
@@ -105,10 +104,21 @@ def _forward(rgb: Pixels, matrix: int, *, full: bool, peak: int) -> Float32:
     return _transformed(rgb, formula)
 
 
-def _backward(planes: Pixels, matrix: int, *, full: bool, peak: int) -> Pixels:
-    """(H, W, 3) of Y, Cb, Cr in code values to RGB."""
-    formula = np.vstack((_formula(matrix, full=full, peak=peak), (0, 0, 0, 1)))
-    return _rounded(_transformed(planes, np.linalg.inv(formula)[:3]), planes.dtype, peak)
+def _backward(planes: tuple[Pixels, ...], matrix: int, *, full: bool, peak: int) -> Pixels:
+    """Y, Cb, Cr in code values, each (H, W), to (H, W, 3) RGB.
+
+    Red has no Cb in it and blue no Cr, so each is one pass over two planes, which OpenCV sums in float32 and rounds to
+    the nearest. A transform of all three in float32, and rounding that, takes several times as long.
+    """
+    y, cb, cr = planes
+    code = _code(y.dtype)
+    (r_y, _, r_cr, r), (g_y, g_cb, g_cr, g), (b_y, b_cb, _, b) = np.linalg.inv(
+        np.vstack((_formula(matrix, full=full, peak=peak), (0, 0, 0, 1)))
+    )[:3]
+    chroma = cv2.addWeighted(cb, g_cb, cr, g_cr, g, dtype=cv2.CV_32F)
+    green = cv2.addWeighted(y.astype(np.float32), g_y, chroma, 1, 0, dtype=code)
+    rgb = cv2.merge((cv2.addWeighted(y, r_y, cr, r_cr, r), green, cv2.addWeighted(y, b_y, cb, b_cb, b)))
+    return _clipped(rgb, peak)
 
 
 def _transformed(pixels: Pixels, formula: npt.NDArray[np.float64]) -> Float32:
@@ -134,10 +144,16 @@ def _formula(matrix: int, *, full: bool, peak: int) -> npt.NDArray[np.float64]:
 
 def _rounded(values: Float32, dtype: npt.DTypeLike, peak: int) -> Pixels:
     """Rounded to the nearest and clipped to 0 .. peak."""
-    code = cv2.CV_8U if np.dtype(dtype) == np.uint8 else cv2.CV_16U
-    # OpenCV's conversion rounds and saturates in one pass.
-    multiply: Any = cv2.multiply  # typed for two arrays; a number as the second factor is OpenCV's too
-    result: Pixels = multiply(values, 1.0, dtype=code)
+    # A sum rounds and saturates in one pass, in a third of the time of a product with 1.
+    return _clipped(cv2.addWeighted(values, 1, values, 0, 0, dtype=_code(np.dtype(dtype))), peak)
+
+
+def _code(dtype: np.dtype[Any]) -> int:
+    return cv2.CV_8U if dtype == np.uint8 else cv2.CV_16U
+
+
+def _clipped(pixels: Any, peak: int) -> Pixels:
+    result: Pixels = pixels
     if peak < np.iinfo(result.dtype).max:
         np.minimum(result, peak, out=result)
     return result

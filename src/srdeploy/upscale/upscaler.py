@@ -240,12 +240,13 @@ class Upscaler:
         self._by_parts(rgb, take_apart)
         y, *chroma = planes
         result = np.empty((height * self.scale, width * self.scale, 3), rgb.dtype)
-        self._run(network, y[:, :, None], peak, result[:, :, :1])
+        small = result.nbytes <= SMALL_BYTES
+        luma = self._run(network, y[:, :, None], peak, None if small else result[:, :, :1])[:, :, 0]
 
         def put_together(part: Part) -> None:
-            big = result[self._grown(part)]
+            grown = self._grown(part)
             blue, red = (enlarge_part(plane, part, self.scale, peak) for plane in chroma)
-            big[...] = rgb_from_ycbcr(np.ascontiguousarray(big[:, :, 0]), blue, red, peak)
+            result[grown] = rgb_from_ycbcr(np.ascontiguousarray(luma[grown]), blue, red, peak)
 
         self._by_parts(rgb, put_together)
         return result
