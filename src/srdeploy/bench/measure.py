@@ -21,7 +21,7 @@ from srdeploy.bench.sampling import Samples, take
 from srdeploy.bench.subjects import Subject, open_row
 from srdeploy.bench.suite import Row, Suite, rows
 from srdeploy.environment import cores, environment, load
-from srdeploy.errors import DeviceError, MissingExtra, ModelError, RecipeError, SrdeployError
+from srdeploy.errors import DeviceError, MissingExtra, ModelError, OutputError, RecipeError, SrdeployError
 from srdeploy.graph.files import load_model
 from srdeploy.graph.work import Work, work_of
 from srdeploy.parity import file_hash
@@ -106,7 +106,7 @@ def _timed(
         moods = {count: moods_of(_by_visit(count, samples)) for count in threads}
         machine["reference"] = REFERENCE
         if keep is not None:
-            keep_networks({row.sha256: row.subject for row in opened if row.sha256}, keep)
+            _keep(opened, keep, say)
         measured = [
             _row(row, samples[row], machine, moods, agreement.get(index), quality) for index, row in enumerate(opened)
         ]
@@ -180,6 +180,14 @@ def _open_earlier(opened: Sequence[_Opened], earlier: Earlier, folder: Path, say
                 f"what {row.subject.facts['model']} was before cannot be measured again, so times are compared: {error}"
             )
     return found
+
+
+def _keep(opened: Sequence[_Opened], folder: Path, say: Say) -> None:
+    """Put the files that were measured beside the report, which took minutes and is written all the same."""
+    try:
+        keep_networks({row.sha256: row.subject for row in opened if row.sha256}, folder)
+    except OutputError as error:
+        say(f"--against this report will compare times alone: {error}")
 
 
 def _asked(row: Row) -> dict[str, Any]:
