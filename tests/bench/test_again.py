@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from srdeploy import zoo
-from srdeploy.bench import machine, measure, sampling
+from srdeploy.bench import again, machine, measure, sampling
 from srdeploy.cli.app import app
 from srdeploy.parity import file_hash
 
@@ -66,11 +66,11 @@ def test_a_file_that_was_written_over_is_measured_as_it_was(slower: Path, tmp_pa
     result = _bench(path, "--against", before / "report.json", "-o", after)
     assert result.exit_code == 1 and "slower: espcn-x4" in result.stdout, result.output
     report = _report(after)
-    (change,), (again,), (row,) = report["against"]["rows"], report["again"], report["rows"]
+    (change,), (before_it,), (row,) = report["against"]["rows"], report["again"], report["rows"]
     assert (change["by"], change["verdict"]) == ("clock, in one run", "slower")
-    assert again["model_sha256"] == kept.stem != row["model_sha256"]
-    assert abs(len(again["visits"]) - len(row["visits"])) <= 1, "in turns"
-    assert change["old_ms"] == pytest.approx(again["latency_ms"]["p50"])
+    assert before_it["model_sha256"] == kept.stem != row["model_sha256"]
+    assert abs(len(before_it["visits"]) - len(row["visits"])) <= 1, "in turns"
+    assert change["old_ms"] == pytest.approx(before_it["latency_ms"]["p50"])
     kept.unlink()
     result = _bench(path, "--against", before)
     assert "cannot be measured again, so times are compared: espcn-x4.fp32.onnx" not in result.stderr
@@ -93,3 +93,15 @@ def test_what_ships_is_not_copied_and_not_measured_twice(tmp_path: Path) -> None
     assert not (tmp_path / "before" / "networks").exists()
     _bench("espcn-x4", "--precision", "fp32", "--against", tmp_path / "before", "-o", tmp_path / "after")
     assert "again" not in _report(tmp_path / "after")
+
+
+def test_a_network_that_cannot_be_kept_costs_no_report(
+    slower: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(again.shutil, "copyfile", full)
+    result = _bench(slower, "-o", tmp_path / "before")
+    assert result.exit_code == 0 and "cannot keep" in result.stderr and "No space left" in result.stderr
+    assert _report(tmp_path / "before")["rows"]

@@ -119,6 +119,13 @@ def test_a_ratio_does_not_see_what_the_machine_did_to_both() -> None:
     assert low > 1.0
 
 
+def test_few_visits_of_both_claim_little() -> None:
+    """Two that agree by chance are no proof."""
+    ratio, (low, high) = ratio_between([1.08, 1.1], [1.0, 1.0])
+    assert ratio == pytest.approx(1.09) and low < 1 < high
+    assert ratio_between([1.1], [1.0])[1] == pytest.approx((1.1, 1.1)), "one tells nothing, and nothing of its noise"
+
+
 def test_rows_of_other_rounds_are_compared_by_their_medians() -> None:
     """The fifth visit of a slow row is not beside the fifth of a quick one."""
     ratio, (low, high) = ratio_between([2.0, 2.2, 2.4, 2.0], [1.0] * 8)

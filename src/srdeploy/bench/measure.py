@@ -17,13 +17,12 @@ from srdeploy.bench.again import Earlier, earlier_network, keep_networks
 from srdeploy.bench.fresh import measure_fresh
 from srdeploy.bench.machine import REFERENCE, best_peaks, peaks
 from srdeploy.bench.proof import prove
+from srdeploy.bench.roofline import limits
 from srdeploy.bench.sampling import Samples, take
 from srdeploy.bench.subjects import Subject, open_row
 from srdeploy.bench.suite import Row, Suite, rows
 from srdeploy.environment import cores, environment, load
-from srdeploy.errors import DeviceError, MissingExtra, ModelError, RecipeError, SrdeployError
-from srdeploy.graph.files import load_model
-from srdeploy.graph.work import Work, work_of
+from srdeploy.errors import DeviceError, OutputError, RecipeError, SrdeployError
 from srdeploy.parity import file_hash
 from srdeploy.picture import Pixels
 from srdeploy.report.against import name_of
@@ -106,7 +105,7 @@ def _timed(
         moods = {count: moods_of(_by_visit(count, samples)) for count in threads}
         machine["reference"] = REFERENCE
         if keep is not None:
-            keep_networks({row.sha256: row.subject for row in opened if row.sha256}, keep)
+            _keep(opened, keep, say)
         measured = [
             _row(row, samples[row], machine, moods, agreement.get(index), quality) for index, row in enumerate(opened)
         ]
@@ -182,6 +181,14 @@ def _open_earlier(opened: Sequence[_Opened], earlier: Earlier, folder: Path, say
     return found
 
 
+def _keep(opened: Sequence[_Opened], folder: Path, say: Say) -> None:
+    """Put the files that were measured beside the report, which took minutes and is written all the same."""
+    try:
+        keep_networks({row.sha256: row.subject for row in opened if row.sha256}, folder)
+    except OutputError as error:
+        say(f"--against this report will compare times alone: {error}")
+
+
 def _asked(row: Row) -> dict[str, Any]:
     asked = asdict(row)
     asked["input"] = [asked.pop("height"), asked.pop("width")]
@@ -223,7 +230,7 @@ def _row(
         **opened.fresh,
         "joules_per_frame": None if taken.energy_why_not else taken.joules / taken.frames,
         "energy_why_not": taken.energy_why_not,
-        **_limits(subject, p50, machine["peaks"]),
+        **limits(subject, p50, machine["peaks"]),
         "agreement": agreement,
         "psnr_y_set5": quality.get(f"{facts['model']}.{precision}"),
     }
@@ -240,33 +247,6 @@ def _swing(threads: int, samples: Mapping[_Opened, Samples]) -> dict[str, Any]:
         [taken.reference_ms for row, taken in samples.items() if row.subject.facts["threads"] == threads]
     )
     return {"threads": threads, "least": round(least, 4), "most": round(most, 4)}
-
-
-def _limits(subject: Subject, milliseconds: float, measured_peaks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How far a network is from what the machine can do: Williams, Waterman, Patterson, Roofline, CACM 52(4), 2009."""
-    facts = subject.facts
-    unknown = {"multiply_adds": None, "compute_share": None, "memory_share": None}
-    if subject.path is None or facts["kind"] != "network":
-        return {**unknown, "limits_why_not": "it is more than a network: opening, decoding or encoding too"}
-    try:
-        work: Work = work_of(load_model(subject.path), facts["input"][0], facts["input"][1], subject.path.name)
-    except (MissingExtra, ModelError) as error:
-        return {**unknown, "limits_why_not": str(error)}
-    peak = next(p for p in measured_peaks if p["threads"] == facts["threads"])
-    arithmetic = "int8" if facts["precision"] == "int8" else "fp32" if "fp32" in facts["precision"] else None
-    best = peak.get({"int8": "int8_gops", "fp32": "fp32_gflops"}.get(arithmetic or "", ""))
-    why_not = None
-    if facts["device"] != "cpu" or best is None:
-        best = None
-        why_not = f"no peak of {facts['precision']} on {facts['device']} was measured"
-    size = 1 if arithmetic == "int8" else 4
-    least_bytes = work.layer_values * size
-    return {
-        "multiply_adds": work.multiply_adds,
-        "compute_share": best and 2 * work.multiply_adds / milliseconds / 1e6 / best,
-        "memory_share": None if why_not else least_bytes / milliseconds / 1e6 / peak["copy_gb_per_s"],
-        "limits_why_not": why_not,
-    }
 
 
 def _agreement(opened: Sequence[_Opened]) -> dict[int, Any]:

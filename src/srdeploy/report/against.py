@@ -38,11 +38,11 @@ class Change:
     """One row in both reports.
 
     old_ms, new_ms: median times a frame. ratio: new over old, on the CPU each divided by the time of the reference
-    workload that was measured beside it, if that was the same. interval: of the ratio.
-    verdict: "slower" or "faster" when the ratio is LEAST away from 1
-    and its interval all on that side; "unclear" when a change of twice LEAST could hide in the interval; else "same".
-    by: which of "clock" and "processor time" was the quieter; both must say so for a change. "clock, in one run" where
-    the old network was measured again beside the new: old_ms is of that, and the ratio taken visit by visit.
+    workload that was measured beside it, if that was the same. interval: of the ratio. verdict: "slower" or "faster"
+    when the ratio is LEAST away from 1 and its interval all on that side; "unclear" when a change of twice LEAST could
+    hide in the interval; else "same". by: which of "clock" and "processor time" was the quieter; both must say so for a
+    change. "clock, in one run" where the old network was measured again beside the new: old_ms is of that, and the
+    ratio taken visit by visit.
     """
 
     row: str
@@ -168,9 +168,8 @@ def _across_time(new: Mapping[str, Any], old: Mapping[str, Any], one_reference: 
     if on_cpu and one_reference and all(row.get("cpu_ms") for row in both):
         found["processor time"] = _ratio(processor_times(new), processor_times(old), confidence)
     by = min(found, key=lambda name: found[name][1][1] / found[name][1][0])
-    sure = (
-        min(len(clock_times(row)) for row in both) > 1
-    )  # one value alone has no noise that could be told from a change
+    # One value alone has no noise that could be told from a change.
+    sure = min(len(clock_times(row)) for row in both) > 1
     verdict = _agreed([_verdict(*value) for value in found.values()]) if sure else "unclear"
     return Change(name_of(new), *_medians(old, new), *found[by], verdict, by)
 

@@ -190,7 +190,8 @@ def ratio_between(
     if abs(len(ours) - len(theirs)) > 1:
         return ratio_of_medians(ours, theirs, confidence)
     ratios = [one / other for one, other in zip(ours, theirs, strict=False)]
-    return median(ratios), order_interval(ratios, confidence)
+    ratio, (low, high) = median(ratios), _log_interval(ratios, confidence)
+    return ratio, (ratio * math.exp(low), ratio * math.exp(high))
 
 
 def ratio_of_medians(
