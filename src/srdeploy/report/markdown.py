@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from srdeploy.report.against import name_of
 from srdeploy.report.statistics import clock_times, ratio_between
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
@@ -154,7 +155,7 @@ def _video(row: Mapping[str, Any]) -> list[str]:
 def _limits(row: Mapping[str, Any]) -> list[str]:
     agreement = row.get("agreement")
     return [
-        f"{row['model']} {row['precision']} {row['backend']} {row['input'][1]}x{row['input'][0]} {row['threads']} thr.",
+        name_of(row),
         *(_plain(row.get(key), ".0f") for key in ("start_up_ms", "first_frame_ms", "peak_memory_mb")),
         *(_plain(row.get(key), ".0%") for key in ("compute_share", "memory_share")),
         _plain(row.get("joules_per_frame"), ".2f"),
