@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -92,16 +93,20 @@ def killed_and_resumed(source: Path, alone: dict[str, Any], cluster: Any, begin:
 
     out = source.with_name("stopped")
     stopped = ("run", source, "-o", out, *FAST, "--ray", cluster.address, "--json")
-    process = begin(*stopped)
-    wait_until(lambda: closed_segments(out) >= kill_at, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    for _ in range(5):
+        process = begin(*stopped)
+        wait_until(lambda: closed_segments(out) >= kill_at, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if not (out / "clip.mp4").exists():
+            break
+        shutil.rmtree(out)  # the rest was closed, and the clip there, before the signal came
     assert closed_segments(out) >= kill_at
     resumed = answer(begin(*stopped, "--resume"))
     assert files(out) == expected
     assert resumed["failed"] == []
     notes = [note for o in resumed["outputs"] for note in o["notes"] if "frames were there already" in note]
-    assert len(notes) == 1
+    assert len(notes) == 1, resumed
 
     out = source.with_name("out")
     process = begin("run", source, "-o", out, *FAST, "--ray", cluster.address, "--json")
