@@ -84,7 +84,8 @@ class VideoWriter:
         self.size = segments.size
         if self.begun:
             self._like.go_on(self.begun, segments.last_pts)
-            self.notes.append(f"{self.begun} frames were there already, from a run that was stopped")
+        if segments.frames:  # on a cluster later ones too, where one before is missing
+            self.notes.append(f"{segments.frames} frames were there already, from a run that was stopped")
 
     def __enter__(self) -> Self:
         return self
