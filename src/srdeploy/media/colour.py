@@ -5,14 +5,14 @@ ITU-T H.273 gives the formulas: E'Y = Kr R + (1 - Kr - Kb) G + Kb B, E'Pb = (B -
 """
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from srdeploy.errors import InputError
-from srdeploy.media.enlarge import chroma_siting, enlarge_axes
+from srdeploy.media.enlarge import chroma_siting, clipped, depth_code, enlarge_axes
 from srdeploy.picture import ColorTags, Picture, Pixels
 
 BT709 = 1
@@ -111,14 +111,14 @@ def _backward(planes: tuple[Pixels, ...], matrix: int, *, full: bool, peak: int)
     the nearest. A transform of all three in float32, and rounding that, takes several times as long.
     """
     y, cb, cr = planes
-    code = _code(y.dtype)
+    code = depth_code(y.dtype)
     (r_y, _, r_cr, r), (g_y, g_cb, g_cr, g), (b_y, b_cb, _, b) = np.linalg.inv(
         np.vstack((_formula(matrix, full=full, peak=peak), (0, 0, 0, 1)))
     )[:3]
     chroma = cv2.addWeighted(cb, g_cb, cr, g_cr, g, dtype=cv2.CV_32F)
     green = cv2.addWeighted(y.astype(np.float32), g_y, chroma, 1, 0, dtype=code)
     rgb = cv2.merge((cv2.addWeighted(y, r_y, cr, r_cr, r), green, cv2.addWeighted(y, b_y, cb, b_cb, b)))
-    return _clipped(rgb, peak)
+    return clipped(cast(Pixels, rgb), peak)
 
 
 def _transformed(pixels: Pixels, formula: npt.NDArray[np.float64]) -> Float32:
@@ -145,18 +145,7 @@ def _formula(matrix: int, *, full: bool, peak: int) -> npt.NDArray[np.float64]:
 def _rounded(values: Float32, dtype: npt.DTypeLike, peak: int) -> Pixels:
     """Rounded to the nearest and clipped to 0 .. peak."""
     # A sum rounds and saturates in one pass, in a third of the time of a product with 1.
-    return _clipped(cv2.addWeighted(values, 1, values, 0, 0, dtype=_code(np.dtype(dtype))), peak)
-
-
-def _code(dtype: np.dtype[Any]) -> int:
-    return cv2.CV_8U if dtype == np.uint8 else cv2.CV_16U
-
-
-def _clipped(pixels: Any, peak: int) -> Pixels:
-    result: Pixels = pixels
-    if peak < np.iinfo(result.dtype).max:
-        np.minimum(result, peak, out=result)
-    return result
+    return clipped(cast(Pixels, cv2.addWeighted(values, 1, values, 0, 0, dtype=depth_code(np.dtype(dtype)))), peak)
 
 
 def _reduced(plane: Float32, subsampling: tuple[int, int], location: int | None) -> Float32:

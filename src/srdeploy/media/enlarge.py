@@ -1,5 +1,6 @@
 """Bicubic enlargement of one plane by a whole number, fast, and at the phase that chroma needs."""
 
+from functools import lru_cache
 from typing import Any, cast
 
 import cv2
@@ -11,8 +12,6 @@ from srdeploy.resample import phases
 
 _BAND_BYTES, _LEAST_BAND = 1 << 19, 8
 """Of float32 rows of the result's width at once, and how many rows at least."""
-
-_CODES = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U}
 
 _LEFT = 1
 _REACH = 2
@@ -80,8 +79,8 @@ def enlarge_axes(
         raise ValueError(f"a plane of shape {plane.shape} and {plane.dtype}; (H, W) of uint8 or uint16 is enlarged")
     height, width = plane.shape
     down, across = scales
-    rows = [phase.astype(np.float32)[:, None] for phase in phases(down, offset[0], a)]
-    columns = [phase.astype(np.float32)[None] for phase in phases(across, offset[1], a)]
+    rows = [kernel[:, None] for kernel in _kernels(down, offset[0], a)]
+    columns = [kernel[None] for kernel in _kernels(across, offset[1], a)]
     result = np.empty((height, down, width * across), plane.dtype)
     # At a whole scale every output sample has one of few kernels on each axis: rows are made longer by those of one
     # axis, interleaved, and then filtered by those of the other. In bands, which stay in a core's cache.
@@ -94,11 +93,26 @@ def enlarge_axes(
         for p in range(down):
             band = _filtered(wide, rows[p])[first - above : last - above]
             # A sum with nothing rounds to the nearest and saturates, into its place.
-            cv2.addWeighted(band, 1, band, 0, 0, dst=result[first:last, p], dtype=_CODES[plane.dtype.name])
-    big = result.reshape(height * down, width * across)
-    if peak < np.iinfo(plane.dtype).max:
-        np.minimum(big, peak, out=big)
-    return big
+            cv2.addWeighted(band, 1, band, 0, 0, dst=result[first:last, p], dtype=depth_code(plane.dtype))
+    return clipped(result.reshape(height * down, width * across), peak)
+
+
+def depth_code(dtype: np.dtype[Any]) -> int:
+    """OpenCV's name of uint8 or uint16."""
+    return cv2.CV_8U if dtype == np.uint8 else cv2.CV_16U
+
+
+def clipped(pixels: Pixels, peak: int) -> Pixels:
+    """The same array, with nothing in it above `peak`."""
+    if peak < np.iinfo(pixels.dtype).max:
+        np.minimum(pixels, peak, out=pixels)
+    return pixels
+
+
+@lru_cache(64)
+def _kernels(scale: int, offset: float, a: float) -> npt.NDArray[np.float32]:
+    # Asked for by every part of every picture: they are made once.
+    return phases(scale, offset, a).astype(np.float32)
 
 
 def _filtered(plane: npt.NDArray[Any], kernel: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
